@@ -32,6 +32,11 @@ TRIES_MAX: Final = 2  # of a call that changes nothing, when its nonce was refus
 
 NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
 NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
+NONCES_REFUSED_MAX: Final = 3  # in a row, before nonces leap
+# Refusals that come before a look at the nonce, or without one.
+SAY_NOTHING_OF_NONCES: Final = frozenset((
+    ErrorKind.AUTH, ErrorKind.LOCKOUT, ErrorKind.CALL_LIMIT, ErrorKind.SERVICE, ErrorKind.TRANSPORT, ErrorKind.UNKNOWN,
+))  # fmt: skip
 LOCKED_OUT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is sent until the lockout is over")
 
 log = structlog.get_logger("rest")
@@ -76,11 +81,18 @@ class RestCall:
 
 
 class KeyNotes(Protocol):
-    """Stores what the next process of this key must know: the counter and a lockout."""
+    """The key's file: stores what the next process of this key must know, the counter and a
+    lockout, and makes the nonces.
+    """
 
     def note_calls(self, tier: str, points: float) -> None: ...
 
     def note_lockout(self) -> None: ...
+
+    def note_nonce_accepted(self) -> None: ...
+
+    def leap(self) -> None:
+        """Make nonces that are further ahead."""
 
 
 class CallQueue:
@@ -102,6 +114,8 @@ class CallQueue:
         # The private call that is under way, and whether it must be sent (again).
         self._turn: RestCall | None = None
         self._is_turn_due = False
+        # Nonces that Kraken refused, one after the other.
+        self._nonces_refused = 0
         self.calls = 0
         self.failures = 0
 
@@ -215,18 +229,31 @@ class CallQueue:
         self._refuse(call, reason, NO_ANSWER if is_in_doubt else NOT_SENT)
 
     def _is_nonce_tried_again(self, call: RestCall, status: int, body: bytes) -> bool:
-        refusal = refusal_or_result(status, body)
-        if not isinstance(refusal, RestRefusal):
-            return False
-        if refusal.meaning.kind is ErrorKind.LOCKOUT:
+        result = refusal_or_result(status, body)
+        kind = result.meaning.kind if isinstance(result, RestRefusal) else None
+        self._learn_nonce(kind)
+        if kind is ErrorKind.LOCKOUT:
             self.lockout.note(self._now.mono)
             if self._notes is not None:
                 self._notes.note_lockout()
-        if refusal.meaning.kind is not ErrorKind.NONCE or call.tries_left == 0:
+        if kind is not ErrorKind.NONCE or call.tries_left == 0:
             return False
         self._is_turn_due = True
         self.on_put()
         return True
+
+    def _learn_nonce(self, kind: ErrorKind | None) -> None:
+        """Nonces leap when several were refused in a row: a single one may only have been
+        overtaken, and each failed call brings a lockout nearer.
+        """
+        if kind is ErrorKind.NONCE:
+            self._nonces_refused += 1
+            if self._nonces_refused >= NONCES_REFUSED_MAX and self._notes is not None:
+                self._notes.leap()
+        elif kind not in SAY_NOTHING_OF_NONCES:
+            self._nonces_refused = 0
+            if self._notes is not None:
+                self._notes.note_nonce_accepted()
 
     def _refuse(self, call: RestCall, reason: str, what: Meaning) -> None:
         log.warning("REST call failed", call=call.request.name, reason=reason)

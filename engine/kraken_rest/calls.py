@@ -131,7 +131,7 @@ class RestCalls:
 
 
 class _KeyFile:
-    """Stores the queue's notes in the key's file."""
+    """The key's file, for the queue."""
 
     def __init__(self, key: KeyLock, clock: Clock) -> None:
         self._key = key
@@ -141,7 +141,13 @@ class _KeyFile:
         self._key.note_calls(tier, points, self._clock)
 
     def note_lockout(self) -> None:
-        self._key.note_lockout(self._clock.wall_ns())
+        self._key.note_lockout(self._clock)
+
+    def note_nonce_accepted(self) -> None:
+        self._key.note_accepted()
+
+    def leap(self) -> None:
+        self._key.leap()
 
 
 def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
@@ -152,7 +158,7 @@ def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
         return CallQueue(now)
     tier, points, age_ns = key.calls_before(clock)
     counter = CallCounter(tier, points=points, now=MonoNs(now.mono - age_ns))
-    left_ns = key.lockout_left_ns(clock.wall_ns())
+    left_ns = key.lockout_left_ns(clock)
     lockout = Lockout(now.mono + left_ns if left_ns > 0 else 0)
     return CallQueue(now, counter=counter, lockout=lockout, notes=_KeyFile(key, clock))
 

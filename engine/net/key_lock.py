@@ -6,6 +6,7 @@ counter.
         pid 0000012345                       who signs now, or did last
         nonce 00001795258234000000000        no nonce below was left unused: the next one is above it
         locked 00000000000000000000000       Kraken locked the key out until then (ns since 1970), or 0
+        lockout 00000… 3f6a…                 the same by CLOCK_MONOTONIC, and the boot that it belongs to
         calls 000007250 starter 00000…       points × 1000 of Kraken's counter, the tier, and when: CLOCK_MONOTONIC,
               00000… 3f6a…                   wall clock, and the boot that the former belongs to
         crc 1a2b3c4d
@@ -17,11 +18,14 @@ does; a lock dies with its process.
 The floor is reserved ahead, one block of ten seconds at a time: it is written before the
 first nonce of the block is used, so a killed process never repeats one, and a call that
 changes orders costs no write. It is not forced to the disk: after a loss of power the clock
-itself has moved on.
+itself has moved on. Where the disk does not take it, calls go on, since the clock alone is
+nearly always above the floor, and it is written as soon as the disk does: a clock that is
+set back would leave a successor below what Kraken has seen. One that is below, with all its
+calls refused until the clock has come so far, or Kraken locks the key out, leaps ahead.
 
 The counter is Kraken's and goes on when a process dies, so its successor must not assume
-zero. The age of the stored value is measured by the monotonic clock, and only after a boot
-by the wall clock, which may have been set.
+zero; so is a lockout, which each call prolongs. Their age is measured by the monotonic
+clock, and only after a boot by the wall clock, which may have been set.
 """
 
 import fcntl
@@ -41,6 +45,9 @@ from engine.state_directory import state_root
 from engine.units import NS_PER_S, WallNs
 
 BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart continues at most so far ahead of the clock
+# How far nonces leap, one leap after the other, while Kraken refuses them: some 70 minutes
+# in all.
+LEAPS_NS = tuple(seconds * NS_PER_S for seconds in (1, 7, 56, 448, 3584))
 FILE_BYTES_MAX = 512
 TITLE = "kraken-engine key 1"
 TIER_CHARS_MAX = 16
@@ -89,6 +96,40 @@ class CallsNoted(NamedTuple):
 NO_CALLS = CallsNoted(0, "", 0, 0, "")
 
 
+class LockoutNoted(NamedTuple):
+    """When a lockout ends, by both clocks."""
+
+    until_wall_ns: int
+    until_mono_ns: int
+    boot: str
+
+    def left_ns(self, clock: Clock, boot: str) -> int:
+        """What is left of it; never more than a lockout lasts."""
+        if self.boot == boot and boot:
+            left_ns = self.until_mono_ns - clock.mono_ns()
+        else:
+            left_ns = self.until_wall_ns - clock.wall_ns()
+        return min(max(0, left_ns), LOCKOUT_NS)
+
+    @property
+    def lines(self) -> str:
+        """The lines in the file, always of one length."""
+        return (
+            f"locked {self.until_wall_ns:023d}\n"
+            f"lockout {self.until_mono_ns:023d} {self.boot or '-':{BOOT_CHARS_MAX}.{BOOT_CHARS_MAX}}"
+        )
+
+    @classmethod
+    def read(cls, wall_text: str, mono_text: str) -> "LockoutNoted":
+        """Parse the lines, each after its first word; raises ValueError."""
+        until_mono_ns, boot = mono_text.split()
+        return cls(int(wall_text), int(until_mono_ns), "" if boot == "-" else boot)
+
+
+NO_LOCKOUT = LockoutNoted(0, 0, "")
+BEFORE_BOTH_CLOCKS = "0 -"  # the second line of a lockout, in a file of an engine that wrote the first alone
+
+
 class KeyLock:
     """Holds the lock: this process signs with the key, and no other on this host, until
     `release`.
@@ -104,13 +145,14 @@ class KeyLock:
         name = fingerprint(api_key)
         self.path = (directory or keys_directory()) / name
         self._fd = _open_locked(self.path, name)
-        self._reserved, self._locked_until, self._calls = self._read()
+        self._reserved, self._lockout, self._calls = self._read()
         # The last nonce used, or the end of the block that an earlier process may have
         # used.
         self._last = self._reserved
-        # Writes that failed; calls continue, because the clock alone is nearly always above
-        # the floor.
-        self.failures = 0
+        # Leaps since Kraken last accepted a nonce.
+        self._leaps = 0
+        # Does the file not say what it should? Then the disk did not take it.
+        self._is_behind = False
         self._write()
 
     @property
@@ -130,16 +172,34 @@ class KeyLock:
             self._write()
         return self._last
 
-    def note_lockout(self, wall_ns: WallNs) -> None:
+    def leap(self) -> None:
+        """Go on further above the last nonce, since Kraken refuses one after the other as
+        below what it has seen. After some leaps without success it has no effect: then the
+        key's nonces are not made of the time.
+        """
+        if self._leaps == len(LEAPS_NS):
+            return
+        self._last += LEAPS_NS[self._leaps]
+        self._leaps += 1
+        log.warning("nonces leap ahead", by_s=LEAPS_NS[self._leaps - 1] // NS_PER_S)
+
+    def note_accepted(self) -> None:
+        """Kraken has accepted the last nonce."""
+        self._leaps = 0
+
+    def catch_up(self) -> None:
+        """Write what the disk did not take, if anything; call it often."""
+        if self._is_behind and self._fd >= 0:
+            self._write()
+
+    def note_lockout(self, clock: Clock) -> None:
         """Store that Kraken has locked the key out, for later processes."""
-        self._locked_until = wall_ns + LOCKOUT_NS
+        self._lockout = LockoutNoted(clock.wall_ns() + LOCKOUT_NS, clock.mono_ns() + LOCKOUT_NS, self._boot)
         self._write()
 
-    def lockout_left_ns(self, wall_ns: WallNs) -> int:
-        """What is left of a lockout that an earlier process stored; never more than a
-        lockout lasts.
-        """
-        return min(max(0, self._locked_until - wall_ns), LOCKOUT_NS)
+    def lockout_left_ns(self, clock: Clock) -> int:
+        """What is left of a lockout that was stored last."""
+        return self._lockout.left_ns(clock, self._boot)
 
     def note_calls(self, tier: str, points: float, clock: Clock) -> None:
         """Store the state of Kraken's counter by our own count, from which a later process
@@ -162,25 +222,25 @@ class KeyLock:
         os.close(self._fd)
         self._fd = -1
 
-    def _read(self) -> tuple[int, int, CallsNoted]:
+    def _read(self) -> tuple[int, LockoutNoted, CallsNoted]:
         text = os.pread(self._fd, FILE_BYTES_MAX, 0)
         if not text:
-            return 0, 0, NO_CALLS
+            return 0, NO_LOCKOUT, NO_CALLS
         body, _, crc = text.decode("ascii", "replace").rpartition("crc ")
         fields = dict(line.split(" ", 1) for line in body.splitlines() if " " in line)
         try:
             if int(crc, 16) != crc32(body.encode()) or not body.startswith(TITLE):
                 raise ValueError
             calls = CallsNoted.read(fields["calls"]) if "calls" in fields else NO_CALLS
-            return int(fields["nonce"]), int(fields["locked"]), calls
+            lockout = LockoutNoted.read(fields["locked"], fields.get("lockout", BEFORE_BOTH_CLOCKS))
+            return int(fields["nonce"]), lockout, calls
         except (ValueError, KeyError):
             log.warning("nonce floor unreadable, the clock alone decides", path=str(self.path))
-            return 0, 0, NO_CALLS
+            return 0, NO_LOCKOUT, NO_CALLS
 
     def _write(self) -> None:
         body = (
-            f"{TITLE}\npid {os.getpid():010d}\nnonce {self._reserved:023d}\nlocked {self._locked_until:023d}\n"
-            f"{self._calls.line}\n"
+            f"{TITLE}\npid {os.getpid():010d}\nnonce {self._reserved:023d}\n{self._lockout.lines}\n{self._calls.line}\n"
         )
         text = f"{body}crc {crc32(body.encode()):08x}\n".encode()
         try:
@@ -189,9 +249,11 @@ class KeyLock:
             os.pwrite(self._fd, text, 0)
             if os.fstat(self._fd).st_size != len(text):
                 os.ftruncate(self._fd, len(text))
+            self._is_behind = False
         except OSError as error:
-            self.failures += 1
-            log.error("nonce floor not written", path=str(self.path), reason=(error.strerror or str(error)).lower())
+            if not self._is_behind:
+                log.error("nonce floor not written", path=str(self.path), reason=(error.strerror or str(error)).lower())
+            self._is_behind = True
 
 
 def _open_locked(path: Path, name: str) -> int:

@@ -205,6 +205,7 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
 async def _look_after(shell: RouterShell, clock: Clock) -> None:
     while True:
         shell.stacks.look(clock.mono_ns())
+        shell.key_lock.catch_up()
         shell.counters.count()
         shell.status.publish()
         await asyncio.sleep(WORK_INTERVAL_S)

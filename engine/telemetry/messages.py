@@ -335,8 +335,15 @@ MESSAGES: Final = (
     M(
         "nonce floor not written",
         "The file that keeps the key's nonces cannot be written.",
-        "Trading goes on; after a crash Kraken may refuse some nonces.",
+        "Trading goes on, and it is written as soon as that can be; after a crash before then Kraken may refuse some "
+        "nonces.",
         "Make room, or mend the permissions of `path`.",
+    ),
+    M(
+        "nonces leap ahead",
+        "Kraken has refused three nonces of this key in a row, or more: it has seen higher ones.",
+        "The next one is `by_s` seconds further ahead. The fifth leap, of an hour, is the last.",
+        "Use the key in no other program. Where it was used with nonces that are not made of the time, make a new key.",
     ),
     M("account's tier", "Kraken's rate limits for this account.", "The engine keeps to them."),
     M(

@@ -28,13 +28,19 @@ class Notes:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, float]] = []
-        self.lockouts = 0
+        self.lockouts = self.leaps = self.accepted = 0
 
     def note_calls(self, tier: str, points: float) -> None:
         self.calls.append((tier, points))
 
     def note_lockout(self) -> None:
         self.lockouts += 1
+
+    def note_nonce_accepted(self) -> None:
+        self.accepted += 1
+
+    def leap(self) -> None:
+        self.leaps += 1
 
 
 class Key:
@@ -175,6 +181,20 @@ def test_a_refused_nonce_is_tried_once_more_where_nothing_is_changed(request_: R
 
     assert sent == [call] * (1 if request_.is_mutating else 2) + [other]
     assert [refusal.meaning.kind for refusal in key.refusals] == [ErrorKind.NONCE]
+
+
+def test_nonces_leap_once_three_were_refused_in_a_row() -> None:
+    """With each further one, until Kraken has accepted one; a single one may only have been overtaken."""
+    key = Key()
+    leaps = []
+    for error in ["EAPI:Invalid nonce"] * 2 + ["EOrder:Unknown order"] + ["EAPI:Invalid nonce"] * 2 + [
+        "EService:Unavailable", "EAPI:Invalid nonce", "EAPI:Invalid nonce", "", "EAPI:Invalid nonce"
+    ]:  # fmt: skip
+        key.answer(_taken(key, CANCEL_ALL), error)
+        leaps.append(key.notes.leaps)
+
+    assert leaps == [0, 0, 0, 0, 0, 0, 1, 2, 2, 2]
+    assert key.notes.accepted == 2
 
 
 def test_no_authenticated_call_is_made_for_a_quarter_of_an_hour_after_a_lockout() -> None:

@@ -1,20 +1,25 @@
 """One signer per key, and nonces that never go back: not with the clock, not with a death."""
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.clock import ManualClock
 from engine.errors import ConfigError, MisuseError
 from engine.net.key_lock import BLOCK_NS, KeyLock, keys_directory
 from engine.net.lockout import LOCKOUT_NS, LockedOut, Lockout
 from engine.units import NS_PER_S, MonoNs, WallNs
-from tests.descriptors import close_as_a_death_would
+from tests.descriptors import close_as_a_death_would, descriptor_of
 
 NOW = WallNs(1_795_000_000 * NS_PER_S)
 
@@ -164,13 +169,104 @@ def test_no_call_goes_out_for_a_quarter_of_an_hour_after_a_lockout() -> None:
 
 
 def test_a_lockout_outlives_the_process(tmp_path: Path) -> None:
-    """A router that is started again does not prolong it; a clock that went back cannot make it last for ever."""
+    """A router that is started again does not prolong it, whatever has become of the wall clock meanwhile."""
+    lock = KeyLock("key", tmp_path, boot="this")
+    lock.note_lockout(ManualClock(5, NOW))
+    close_as_a_death_would(tmp_path)
+    successor = KeyLock("key", tmp_path, boot="this")
+
+    for wall_ns in (NOW + NS_PER_S, NOW - 10 * LOCKOUT_NS, NOW + 10 * LOCKOUT_NS):
+        assert successor.lockout_left_ns(ManualClock(5 + NS_PER_S, wall_ns)) == LOCKOUT_NS - NS_PER_S
+        assert successor.lockout_left_ns(ManualClock(5 + LOCKOUT_NS, wall_ns)) == 0
+    successor.release()
+
+
+@pytest.mark.parametrize("boot", ["another", ""])
+def test_after_a_boot_the_wall_clock_tells_of_a_lockout(tmp_path: Path, boot: str) -> None:
+    """One that went back cannot make it last for ever."""
+    lock = KeyLock("key", tmp_path, boot="this")
+    lock.note_lockout(ManualClock(5, NOW))
+    close_as_a_death_would(tmp_path)
+    successor = KeyLock("key", tmp_path, boot=boot)
+
+    assert successor.lockout_left_ns(ManualClock(0, NOW + NS_PER_S)) == LOCKOUT_NS - NS_PER_S
+    assert successor.lockout_left_ns(ManualClock(0, NOW - 10 * LOCKOUT_NS)) == LOCKOUT_NS
+    assert successor.lockout_left_ns(ManualClock(0, NOW + LOCKOUT_NS)) == 0
+    successor.release()
+
+
+def test_a_file_of_an_engine_that_noted_a_lockout_by_the_wall_clock_alone_is_read(tmp_path: Path) -> None:
+    """An upgrade in the middle of a lockout asks Kraken nothing before its end."""
+    lock = KeyLock("key", tmp_path, boot="this")
+    last = lock.next_nonce(NOW)
+    lock.note_lockout(ManualClock(5, NOW))
+    lock.release()
+    lines = lock.path.read_text().splitlines(keepends=True)
+    body = "".join(line for line in lines if not line.startswith(("lockout ", "crc ")))
+    lock.path.write_text(f"{body}crc {crc32(body.encode()):08x}\n")
+    successor = KeyLock("key", tmp_path, boot="this")
+
+    assert successor.floor == last
+    assert successor.lockout_left_ns(ManualClock(5, WallNs(NOW + NS_PER_S))) == LOCKOUT_NS - NS_PER_S
+    successor.release()
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Writes to this open file fail, as on a disk that is out of order; its lock stays."""
+    number = descriptor_of(path)
+    kept, reading = os.dup(number), os.open(path, os.O_RDONLY)
+    os.dup2(reading, number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(reading)
+
+
+def test_a_floor_that_the_disk_did_not_take_is_written_once_it_does(tmp_path: Path) -> None:
+    """Else the successor of a router that was killed would be below what Kraken has seen, where the clock was set back
+    meanwhile.
+    """
     lock = KeyLock("key", tmp_path)
-    lock.note_lockout(NOW)
+    with unwritable(lock.path):
+        used = lock.next_nonce(NOW)
+        lock.catch_up()
+    lock.catch_up()
     close_as_a_death_would(tmp_path)
     successor = KeyLock("key", tmp_path)
 
-    assert successor.lockout_left_ns(WallNs(NOW + NS_PER_S)) == LOCKOUT_NS - NS_PER_S
-    assert successor.lockout_left_ns(WallNs(NOW - 10 * LOCKOUT_NS)) == LOCKOUT_NS
-    assert successor.lockout_left_ns(WallNs(NOW + LOCKOUT_NS)) == 0
+    assert successor.next_nonce(WallNs(NOW - 3600 * NS_PER_S)) > used
     successor.release()
+
+
+@pytest.mark.parametrize("ahead_s", [0.5, 5, 60, 500, 4000])
+def test_nonces_leap_to_what_kraken_has_seen(tmp_path: Path, ahead_s: float) -> None:
+    """In five leaps at most, of which a successor knows; and the next time in small ones again."""
+    lock, seen = KeyLock("key", tmp_path), NOW + int(ahead_s * NS_PER_S)
+    leaps = 0
+    while (nonce := lock.next_nonce(NOW)) <= seen:
+        lock.leap()
+        leaps += 1
+    lock.note_accepted()
+    lock.leap()
+    next_one = lock.next_nonce(NOW)
+    close_as_a_death_would(tmp_path)
+    successor = KeyLock("key", tmp_path)
+
+    assert leaps <= 5
+    assert nonce - seen < max(8 * ahead_s, 1) * NS_PER_S
+    assert next_one - nonce == NS_PER_S + 1
+    assert successor.next_nonce(NOW) > next_one
+    successor.release()
+
+
+def test_nonces_do_not_leap_for_ever(tmp_path: Path) -> None:
+    """Those of a key that was used with something other than the time would never get there."""
+    lock = KeyLock("key", tmp_path)
+    for _ in range(100):
+        lock.leap()
+
+    assert lock.next_nonce(NOW) < NOW + 4100 * NS_PER_S
+    lock.release()

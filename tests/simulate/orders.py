@@ -210,7 +210,7 @@ class SimRouter:
         now = Instant(clock.mono_ns(), clock.wall_ns())
         api_key = world.venue.keys.default
         signer = Signer(api_key.key, Secret(api_key.secret))
-        key = self._key = KeyLock(api_key.key, world.disk.folder / "keys", boot="simulated")
+        self._key = key = KeyLock(api_key.key, world.disk.folder / "keys", boot="simulated")
         queue = _queue_of(key, clock, now)
         opened = self._open_journal(signer, is_successor)
         trading = world.trading
@@ -314,6 +314,8 @@ class SimRouter:
         self._world.disk.writer = self.process
         self.process.point()
         self._router.do_work()
+        if self._key is not None:
+            self._key.catch_up()  # the process does it twenty times a second
         self._after_work()
         if self._router.ready():
             self.wake()
@@ -439,6 +441,7 @@ class SimPrivateFeed:
         self.process = Process(world.kernel, "private_feed")
         self.process.on_death.append(self._died)
         self._counters = new_counters(PRIVATE_FEED_COUNTERS)
+        self._key: KeyLock | None = None
         self._delay = RestartDelay(0.1, 2.0)
         self._began_at = MonoNs(0)
         self._lives = 0
