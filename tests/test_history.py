@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine import history
 from engine.history import (
@@ -122,7 +123,7 @@ def test_what_is_written_is_exact_and_can_be_asked_for(tmp_path: Path) -> None:
         "submitted_at": "2026-11-18T11:06:40.010000Z",
         "changed_at": "2026-11-18T11:06:40.012000Z",
         "submitted_ns": AT + 10 * MS,
-        "changed_ns": AT + 12 * MS,
+        "changed_ns": AT + 12 * MS + 1,
     }
     assert [row["state"] for row in rest] == ["filled", "rejected"]
     assert len(query_orders(path, WallNs(AT + 20 * MS))) == 2
@@ -197,6 +198,26 @@ def test_a_mend_beside_a_writer_never_brings_back_an_older_state(tmp_path: Path)
     writer.close()
 
     assert [row["state"] for row in query_orders(path, WallNs(0))] == ["filled"]
+
+
+@pytest.mark.parametrize("step_ns", [-3_600_000 * MS, 0], ids=["steps back", "stands still"])
+def test_a_row_is_its_orders_last_state_though_the_wall_clock_does_not_go_on(tmp_path: Path, step_ns: int) -> None:
+    """Whether a writer writes it after the older one, or a mend brings that after it."""
+    path = tmp_path / "history.sqlite"
+    records = [replace(record, at=WallNs(AT + step_ns * place)) for place, record in enumerate(life(1))]
+    writer, blotter = HistoryWriter(path), Blotter()
+    for record in records:
+        change = blotter.apply(record)
+        assert change is not None
+        writer.put(change.order, change.fill)
+        eventually(lambda: not writer.waiting, "it is written")
+    written = query_orders(path, WallNs(0))
+    for count in range(len(records)):
+        rebuild(path, records[:count])
+    writer.close()
+
+    assert [row["state"] for row in written] == ["filled"]
+    assert query_orders(path, WallNs(0)) == written
 
 
 def test_rows_that_found_no_room_are_counted_and_mended(tmp_path: Path) -> None:

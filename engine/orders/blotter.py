@@ -717,7 +717,7 @@ class Blotter:
         for fee in record.fees:
             order.fees[fee.asset] = add(order.fees.get(fee.asset, Decimal(0)), fee.qty)
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
-        order.changed_at = record.at
+        order.note_change(record.at)
         if order.key in self._with_close:
             self._note_closing(order)
         self._fill_bracket(order, record)
@@ -808,7 +808,7 @@ class Blotter:
                 self._move(order, ENDS[record.state], record.reason, ENDED_BY.get(record.reason))
         if order.parent:
             self._leave_bracket(order)
-        order.changed_at = record.at
+        order.note_change(record.at)
         return Change(order)
 
     def _apply_amended(self, order: TrackedOrder, record: Amended) -> None:

@@ -67,6 +67,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     amended_at_venue: WallNs = WallNs(0)
     """By Kraken's clock, the latest amend known; late reports of older ones change nothing."""
     changed_at: WallNs = WallNs(0)
+    """Later with each change, also while the wall clock steps back or stands still: the
+    history, and whoever compares two states of an order, takes the later one."""
     sent_in_run: int = 0
     """Number of the engine's run in which it was sent, or found. Runs are told apart by
     this:
@@ -132,6 +134,10 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     def filled_in_all(self) -> Decimal:
         """The same, plus what was filled before we adopted it."""
         return units_decimal(self.filled + self.filled_before, self.qty_decimals)
+
+    def note_change(self, at: WallNs) -> None:
+        """Count a change at `at` by the wall clock."""
+        self.changed_at = at if at > self.changed_at else WallNs(self.changed_at + 1)
 
     def can_refine(self, price_decimals: int, qty_decimals: int) -> bool:
         """True if all amounts can be expressed in the finer of the order's scale and this
