@@ -3,7 +3,8 @@ process that is killed.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,6 +25,20 @@ def close_as_a_death_would(directory: Path) -> None:
     for path, descriptor in _targets().items():
         if path.is_relative_to(directory):
             os.close(descriptor)
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Writes to this open file fail, as on a disk that is out of order; its lock stays."""
+    number = descriptor_of(path)
+    kept, reading = os.dup(number), os.open(path, os.O_RDONLY)
+    os.dup2(reading, number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(reading)
 
 
 def _targets() -> dict[Path, int]:

@@ -166,10 +166,14 @@ class Journal:
             self._sequence += len(payloads)
             self.records_written += len(payloads)
 
-    def compact(self, snapshot: Snapshot) -> None:
-        """Begin a new segment with a snapshot of all records so far. On JournalError the
-        old segment stays in use.
+    def compact(self, snapshot: Snapshot, unwritten: Sequence[Record] = ()) -> None:
+        """Begin a new segment with a snapshot of all records so far, and with those of them
+        that the old one did not take. On JournalError the old segment stays in use.
         """
+        if unwritten:
+            snapshot = msgspec.structs.replace(
+                snapshot, unwritten=tuple(msgspec.Raw(encode_record(it)) for it in unwritten)
+            )
         segment = self._segment + 1
         unfinished = self._folder / f"{segment:08d}{UNFINISHED}"
         fd = -1
@@ -323,8 +327,9 @@ def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
     rebuild the history.
 
     A router may be writing meanwhile. A snapshot comes where its segment begins, after the
-    records that it sums up, as far as their segments still exist. Reading a segment ends at
-    its first damage, and continues with the next segment.
+    records that it sums up, as far as their segments still exist; those that no segment
+    took come with its sequence. Reading a segment ends at its first damage, and continues
+    with the next segment.
     """
     for segment in _segments(folder):
         try:
@@ -335,9 +340,15 @@ def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
             continue
         for sequence, payload in found.payloads:
             try:
-                yield sequence, decode_record(payload)
+                record = decode_record(payload)
+                unwritten = (
+                    [decode_record(bytes(each)) for each in record.unwritten] if isinstance(record, Snapshot) else []
+                )
             except msgspec.DecodeError:
                 break
+            for each in unwritten:
+                yield sequence, each
+            yield sequence, record
 
 
 def copy_journal(folder: Path, target: Path) -> int:

@@ -284,6 +284,9 @@ class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
 
     blotter: msgspec.Raw
     at: WallNs
+    unwritten: tuple[msgspec.Raw, ...] = ()
+    """Those of them that the segment before did not take, each encoded: they are in the
+    fold, and whoever reads the records one by one has them here."""
 
 
 Record = (

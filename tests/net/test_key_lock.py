@@ -1,11 +1,8 @@
 """One signer per key, and nonces that never go back: not with the clock, not with a death."""
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
@@ -19,7 +16,7 @@ from engine.errors import ConfigError, MisuseError
 from engine.net.key_lock import BLOCK_NS, KeyLock, keys_directory
 from engine.net.lockout import LOCKOUT_NS, LockedOut, Lockout
 from engine.units import NS_PER_S, MonoNs, WallNs
-from tests.descriptors import close_as_a_death_would, descriptor_of
+from tests.descriptors import close_as_a_death_would, unwritable
 
 NOW = WallNs(1_795_000_000 * NS_PER_S)
 
@@ -209,20 +206,6 @@ def test_a_file_of_an_engine_that_noted_a_lockout_by_the_wall_clock_alone_is_rea
     assert successor.floor == last
     assert successor.lockout_left_ns(ManualClock(5, WallNs(NOW + NS_PER_S))) == LOCKOUT_NS - NS_PER_S
     successor.release()
-
-
-@contextmanager
-def unwritable(path: Path) -> Iterator[None]:
-    """Writes to this open file fail, as on a disk that is out of order; its lock stays."""
-    number = descriptor_of(path)
-    kept, reading = os.dup(number), os.open(path, os.O_RDONLY)
-    os.dup2(reading, number)
-    try:
-        yield
-    finally:
-        os.dup2(kept, number)
-        os.close(kept)
-        os.close(reading)
 
 
 def test_a_floor_that_the_disk_did_not_take_is_written_once_it_does(tmp_path: Path) -> None:

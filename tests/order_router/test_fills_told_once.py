@@ -11,8 +11,8 @@ from engine.order_router.core.report_outbox import HELD_BACK_MAX, ReportOutbox
 from engine.orders import blotter as blotters
 from engine.orders.balances import Balances
 from engine.orders.blotter import fold
-from engine.orders.journal import Journal
-from engine.orders.journal_records import Ended, Filled, Record, RunBegan, Submitted
+from engine.orders.journal import Journal, read_journal
+from engine.orders.journal_records import Ended, Filled, Record, RunBegan, Snapshot, Submitted
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.orders.venue_facts import Fee
@@ -23,6 +23,7 @@ from engine.strategy_host import order_client
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, QtyLots, WallNs
 from tests.clocks import ShellClock
+from tests.descriptors import unwritable
 from tests.order_router.rig import balance_board, ring
 from tests.orders.rig import AT, PAIRS, limit
 
@@ -191,6 +192,26 @@ def test_a_new_segment_of_the_journal_keeps_what_was_not_told(trading: Trading) 
     trading.catch_up()
 
     everything_was_told(trading)
+
+
+def test_a_new_segment_of_the_journal_has_the_records_that_the_old_one_did_not_take(trading: Trading) -> None:
+    """For whoever reads one record after the other, as the history does; in the fold they are once."""
+    assert trading.journal is not None
+    trading.do(filled(0))
+    with unwritable(trading.journal.path):
+        trading.do(late := filled(1), ended := Ended(KEY, "canceled", "", None, 8, AT))
+    trading.records.begin_segment()
+    state = trading.records.blotter.state_hash()
+    trading.kill()
+    journal, records, _ = Journal.open(trading.folder)
+    journal.close()
+
+    assert fold(records).state_hash() == state
+    assert [type(record) for record in records] == [Snapshot]
+    read = [record for _, record in read_journal(trading.folder)]
+    assert [read.count(record) for record in (filled(0), late, ended)] == [1, 1, 1]
+    assert read.index(ended) < read.index(records[0])
+    trading.start()
 
 
 def test_fills_that_are_known_to_be_told_are_forgotten_and_not_told_again(trading: Trading) -> None:

@@ -11,13 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
+import msgspec
 import pytest
 
 from engine.orders import journal as journal_module
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalUnusable, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, VERSION, pack_header, pack_record, scan
-from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, encode_record
+from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, decode_record, encode_record
 from tests.descriptors import descriptor_of
 from tests.orders.rig import AT, KEY, ORDER_ID, submitted
 
@@ -312,6 +313,15 @@ def test_a_new_segment_begins_with_all_that_was_before(tmp_path):
     sequences = [sequence for sequence, _ in read_journal(tmp_path)]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
     assert sum(isinstance(record, Submitted) for _, record in read_journal(tmp_path)) == SEGMENTS_KEPT
+
+
+def test_a_snapshot_of_an_engine_that_knew_no_unwritten_records_is_read():
+    """It has two fields."""
+    snapshot = Blotter().snapshot(AT)
+    tag, blotter, at, unwritten = msgspec.msgpack.decode(encode_record(snapshot))
+
+    assert unwritten == []
+    assert decode_record(msgspec.msgpack.encode([tag, blotter, at])) == snapshot
 
 
 def test_a_crash_while_a_segment_begins_changes_nothing(tmp_path):

@@ -291,14 +291,21 @@ class OrderRecords:
             self.write((), is_fact=True)
 
     def compact_journal(self) -> None:
-        """Start a new journal segment if the current one has reached its length. An error
-        is logged.
-        """
+        """Start a new journal segment if the current one has reached its length."""
         if self._journal.wants_compaction:
-            try:
-                self._journal.compact(self.blotter.snapshot(self._now.wall))
-            except JournalError as error:
-                log.error("journal not compacted", error=str(error))
+            self.begin_segment()
+
+    def begin_segment(self) -> None:
+        """Start a new journal segment, also with the records that the current one did not
+        take. An error is logged.
+        """
+        try:
+            self._journal.compact(self.blotter.snapshot(self._now.wall), self._unwritten)
+        except JournalError as error:
+            log.error("journal not compacted", error=str(error))
+        else:
+            self._wrote(0)
+            self._unwritten.clear()
 
     def _failed(self, facts: Sequence[Record], error: str) -> None:
         self.counts["journal_errors"] += 1
