@@ -516,6 +516,26 @@ def test_an_order_that_left_before_krakens_time_was_known_is_found_though_our_cl
     assert (rig.told.absent_keys, sorted(rig.told.found_keys)) == ([], keys)
 
 
+@pytest.mark.parametrize("told_after_s", [0.5, 3.0])
+@pytest.mark.parametrize("sent_by", ["this router", "an earlier one"])
+def test_a_deadline_that_our_clock_gave_is_waited_for_by_krakens_once_that_is_known(
+    sent_by: str, told_after_s: float
+) -> None:
+    """Ours was 25 s ahead, so Kraken may begin with the order for as long as that."""
+    rig = Rig()
+    rig.send("key")
+    if sent_by == "an earlier one":
+        del rig.told.sent["key"]
+    rig.run(told_after_s)
+    rig.kraken_time.told(WallNs(rig.clock.wall_ns() - 25 * NS_PER_S))
+    rig.run(25 - told_after_s)
+    before = list(rig.told.absent_keys)
+    rig.kraken.add("key", rig.clock.wall_ns() - 25 * NS_PER_S)
+    rig.run(10)
+
+    assert (before, rig.told.absent_keys, rig.told.found_keys) == ([], [], ["key"])
+
+
 def test_no_deadline_is_waited_for_that_kraken_would_not_accept() -> None:
     """Our clock was minutes ahead when it gave the deadline; Kraken's time is known by now."""
     rig = Rig()

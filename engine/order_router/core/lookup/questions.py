@@ -91,12 +91,14 @@ class Question(NamedTuple):
 class _Doubt:
     """One order in doubt."""
 
-    __slots__ = ("again_ns", "key", "looks", "not_before", "over_at", "search")
+    __slots__ = ("again_ns", "deadline", "is_by_kraken", "key", "looks", "not_before", "over_at", "search")
 
-    def __init__(self, key: str, over_at: MonoNs) -> None:
+    def __init__(self, key: str, deadline: WallNs, over_at: MonoNs) -> None:
         self.key = key
-        # Kraken does not accept the order after this.
+        self.deadline = deadline
+        # Kraken does not accept the order after this; and is that by Kraken's clock?
         self.over_at = over_at
+        self.is_by_kraken = False
         # How often it was looked for and not found.
         self.looks = 0
         # Earliest next look at an order that was found and is still in doubt, and the pause
@@ -180,25 +182,33 @@ class OrderQuestions:
         """
         if key in self._doubts:
             return
-        # Counted from when it was sent, on the monotonic clock. For an order sent by an
-        # earlier router only the wall clock tells, and it may have been set back since: so
-        # never longer than the order had when it was sent.
+        # Until Kraken's time is known: counted from when it was sent, on the monotonic
+        # clock. For an order sent by an earlier router only the wall clock tells, and it
+        # may have been set back since: so never longer than the order had when it was sent.
         order = self._blotter.get(key)
         # The deadline is by Kraken's clock and the rest by ours: their difference is
         # bounded.
         life_ns_max = max(self._life_ns, rest_requests.LIFE_NS_MIN)
         life_ns = min(max(0, deadline - order.submitted_at), life_ns_max) if order is not None else 0
         sent_at = self._told.sent_at(key)
-        if self._kraken.is_known:
-            # A deadline further ahead is one that Kraken does not accept: a wrong clock of
-            # ours gave it.
-            left_ns = min(max(0, deadline - self._kraken.now()), rest_requests.DEADLINE_MAX_NS)
-            over_at = self._now.mono + left_ns
-        elif sent_at is None:
+        if sent_at is None:
             over_at = self._now.mono + min(life_ns, max(0, deadline - self._now.wall))
         else:
             over_at = sent_at + life_ns
-        self._doubts[key] = _Doubt(key, MonoNs(over_at + DEADLINE_MARGIN_NS))
+        doubt = self._doubts[key] = _Doubt(key, deadline, MonoNs(over_at + DEADLINE_MARGIN_NS))
+        self._set_by_kraken(doubt)
+
+    def _set_by_kraken(self, doubt: _Doubt) -> None:
+        """Count an order's time by Kraken's clock, once that is known: ours, which gave it
+        its deadline, may be wrong.
+        """
+        if doubt.is_by_kraken or not self._kraken.is_known:
+            return
+        # A deadline further ahead is one that Kraken does not accept: a wrong clock of ours
+        # gave it.
+        left_ns = min(max(0, doubt.deadline - self._kraken.now()), rest_requests.DEADLINE_MAX_NS)
+        doubt.over_at = MonoNs(self._now.mono + left_ns + DEADLINE_MARGIN_NS)
+        doubt.is_by_kraken = True
 
     def settle(self, key: str, not_before: MonoNs | None = None) -> None:
         """Find out the state of an order with an amend, cancel or fill in doubt, not before
@@ -491,6 +501,7 @@ class OrderQuestions:
                     doubt.search = shared
 
     def _look_of(self, doubt: _Doubt, now: MonoNs) -> _Look:
+        self._set_by_kraken(doubt)
         since, over_at, sent_at = self._told.unbroken_since, doubt.over_at, self._told.sent_at(doubt.key)
         if since is None:
             if doubt.looks == 0:
@@ -516,7 +527,8 @@ class OrderQuestions:
                 if doubt is None or doubt.search is not run.search:
                     continue  # found, or told by the executions
                 doubt.search = None
-                if look.is_proof:
+                self._set_by_kraken(doubt)
+                if look.is_proof and look.at >= doubt.over_at:
                     self._give_up(key, is_certain=not look.asks_closed)
                 else:
                     doubt.looks += 1
