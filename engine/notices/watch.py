@@ -271,7 +271,7 @@ class OrderWatch:
         if isinstance(report, Fill):
             if self._is_new(report.exec_id):
                 yield notice("fill", report.kraken_time or now, fill_text(strategy, report))
-        elif isinstance(report, OrderReport) and report.state in NOS and self._is_new(report.key):
+        elif isinstance(report, OrderReport) and report.symbol and report.state in NOS and self._is_new(report.key):
             event, who = NOS[report.state]
             yield notice(event, report.changed_at or now, f"{who} {order_text(strategy, report)}")
 

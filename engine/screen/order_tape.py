@@ -165,7 +165,8 @@ class OrderTape:
 
     def _apply(self, strategy: str, report: Report) -> None:
         if isinstance(report, OrderReport):
-            self._apply_order(shown_report(strategy, report))
+            if report.symbol:
+                self._apply_order(shown_report(strategy, report))
         elif isinstance(report, Fill):
             self._apply_fill(ShownFill(strategy, report))
         elif isinstance(report, ResyncBegan):

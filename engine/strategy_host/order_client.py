@@ -469,6 +469,11 @@ class OrderClient:
     def _apply_order(self, report: OrderReport) -> Order | None:
         order = self.order(report.key)
         before = None if order is None else order.report
+        if not report.symbol:
+            if before is None or before.state.is_terminal:
+                return None
+            report = _changed(before, state=report.state, reason=report.reason, error=report.error, is_ending=False,
+                              changed_at=report.changed_at)  # fmt: skip
         if order is None:
             order = Order(report)  # of an earlier run, or adopted
         if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:

@@ -1,6 +1,8 @@
 """When a cancel goes out, and when it is held back."""
 
+from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
+from engine.orders.rings.reports import OrderReport
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import limit
@@ -55,6 +57,18 @@ def test_maintenance_that_a_lost_connection_told_holds_no_cancel_back():
     rig.work_for(20 * NS_PER_MS)
 
     assert _cancels(rig) == ["cancel_order"]
+
+
+def test_a_cancel_of_an_order_that_no_journal_knows_is_answered():
+    """An earlier router refused it and died with that held back: what its strategy has open ends once it asks."""
+    rig = _rig_with_order()
+    rig.told()
+    rig.command(Cancel(STRATEGY, ["quoter000000000009"]))
+
+    (told,) = [report for report in rig.told() if isinstance(report, OrderReport)]
+    assert (told.key, told.symbol, told.state) == ("quoter000000000009", "", OrderState.REFUSED)
+    assert told.reason == "it was never sent: the order router that took it is gone"
+    assert rig.socket.take() == []
 
 
 def test_a_router_begins_with_the_tier_that_is_noted_with_the_key():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from engine import Conditional, ErrorKind
@@ -24,7 +25,7 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
-from engine.orders.rings.reports import REPORTS, Order, TradingStatus
+from engine.orders.rings.reports import REPORTS, Order, OrderReport, TradingStatus
 from engine.orders.risk import Risk, RiskLimits
 from engine.strategy.option_rules import KINDS
 from engine.strategy_host.order_client import OrderClient
@@ -311,6 +312,28 @@ def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
     desk.desk.end("\ud800" * 1000)
 
     assert desk.sent() == [StrategyEnded("quoter", "?" * 200)]
+
+
+# --- a report of a key alone
+
+
+def test_an_order_that_the_router_does_not_know_ends_as_what_was_asked_for() -> None:
+    """One that has ended, or was never ours, stays as it is."""
+    desk = Desk()
+    order = desk.submit("0.01", limit="60000.1")
+    asked = order.report
+    unknown = OrderReport(
+        key=order.id, symbol="", side="", state=OrderState.REFUSED, reason="never sent", error=ErrorKind.TRANSPORT,
+        changed_at=NOW,
+    )  # fmt: skip
+    for report in (unknown, replace(unknown, reason="again"), replace(unknown, key="another")):
+        assert desk.reports.try_publish(REPORTS.pack(report))
+    told = desk.news()
+
+    assert told == [order]
+    assert not order.is_open
+    assert order.report == replace(asked, state=OrderState.REFUSED, reason="never sent", error=ErrorKind.TRANSPORT)
+    assert list(desk.desk.open_orders) == []
 
 
 # --- a report that cannot be read

@@ -33,7 +33,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import OrderState
-from engine.orders.refusal import Refusal
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
     Balance,
@@ -49,6 +49,8 @@ UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not tak
 ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCES_TOLD_NS: Final = 100 * NS_PER_MS
 FILLS_TOLD_NS: Final = NS_PER_S  # a restarted router repeats the fills of this time at most
+
+NEVER_SENT: Final = Refusal(ErrorKind.TRANSPORT, "it was never sent: the order router that took it is gone")
 
 # The counts that a restarted router restores from the journal.
 RECOUNTED: Final = (
@@ -365,6 +367,16 @@ class OrderRecords:
         if why is not None:
             report = msgspec.structs.replace(report, reason=why.text[:REASON_CHARS_MAX], error=why.kind)
         outbox.send(report)
+
+    def report_unknown(self, strategy: str, key: str) -> None:
+        """Report that nothing was sent of an order which the journal does not know: an
+        earlier router refused it, and died before the strategy had room for that.
+        """
+        if (outbox := self.outboxes.get(strategy)) is not None:
+            outbox.send(OrderReport(
+                key=key, symbol="", side="", state=OrderState.REFUSED, reason=NEVER_SENT.text, error=NEVER_SENT.kind,
+                changed_at=self._now.wall,
+            ))  # fmt: skip
 
     def _report_of(self, order: TrackedOrder) -> OrderReport:
         report = order_report(order)

@@ -252,9 +252,9 @@ class OrderCore:
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
                 self.new_orders.amend(command)
-            case Cancel(_, keys):
+            case Cancel(strategy, keys):
                 for key in keys:
-                    self._want_cancel(key)
+                    self._want_cancel(strategy, key)
                 self._send_cancels()
             case CancelAll(strategy, symbol):
                 self.cancel_all_of(strategy, symbol)
@@ -435,12 +435,15 @@ class OrderCore:
         self._send_cancels()
         return True
 
-    def _want_cancel(self, key: str) -> None:
+    def _want_cancel(self, strategy: str, key: str) -> None:
         if (order := self.blotter.open.get(key)) is not None:
             self.brackets.end(order)
             self.cancels.want(key)
         elif not self.new_orders.drop(key):
-            self.records.report(self.blotter.get(key))
+            if (order := self.blotter.get(key)) is not None:
+                self.records.report(order)
+            else:
+                self.records.report_unknown(strategy, key)
 
     def _send_cancels(self) -> None:
         self.cancels.send(self._now.mono, is_maintenance=self._session.is_in_maintenance)

@@ -34,6 +34,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     order_id: str = ""
     """Kraken's; empty until it is known."""
     symbol: str
+    """Empty where the router knows the key alone: the order was refused, and is for the
+    rest what was asked for."""
     side: str
     order_type: str = ""
     state: OrderState = OrderState.NEW
