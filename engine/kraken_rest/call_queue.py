@@ -213,7 +213,9 @@ class CallQueue:
 
     def answered(self, call: RestCall, status: int, body: bytes, retry_after_s: int = 0) -> None:
         """Take a complete answer to a call; `retry_after_s` is the server's Retry-After."""
-        if call.request.is_private and self._is_nonce_tried_again(call, status, body):
+        if call.request.is_private and self._learn_of_key(status, body) is ErrorKind.NONCE and call.tries_left:
+            self._is_turn_due = True
+            self.on_put()
             return
         result = call.read(status, body)
         refusal = result if isinstance(result, RestRefusal) else None
@@ -228,7 +230,10 @@ class CallQueue:
         """
         self._refuse(call, reason, NO_ANSWER if is_in_doubt else NOT_SENT)
 
-    def _is_nonce_tried_again(self, call: RestCall, status: int, body: bytes) -> bool:
+    def _learn_of_key(self, status: int, body: bytes) -> ErrorKind | None:
+        """Take what an answer tells of the key, a lockout or a nonce; returns the kind of
+        its error, None of one without.
+        """
         result = refusal_or_result(status, body)
         kind = result.meaning.kind if isinstance(result, RestRefusal) else None
         self._learn_nonce(kind)
@@ -236,11 +241,7 @@ class CallQueue:
             self.lockout.note(self._now.mono)
             if self._notes is not None:
                 self._notes.note_lockout()
-        if kind is not ErrorKind.NONCE or call.tries_left == 0:
-            return False
-        self._is_turn_due = True
-        self.on_put()
-        return True
+        return kind
 
     def _learn_nonce(self, kind: ErrorKind | None) -> None:
         """Nonces leap when several were refused in a row: a single one may only have been

@@ -440,7 +440,6 @@ class SimPrivateFeed:
         self.process = Process(world.kernel, "private_feed")
         self.process.on_death.append(self._died)
         self._counters = new_counters(PRIVATE_FEED_COUNTERS)
-        self._key: KeyLock | None = None
         self._delay = RestartDelay(0.1, 2.0)
         self._began_at = MonoNs(0)
         self._lives = 0

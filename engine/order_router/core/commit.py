@@ -306,8 +306,8 @@ class OrderRecords:
         except JournalError as error:
             log.error("journal not compacted", error=str(error))
         else:
-            self._wrote(0)
             self._unwritten.clear()
+            self._wrote(0)
 
     def _failed(self, facts: Sequence[Record], error: str) -> None:
         self.counts["journal_errors"] += 1
