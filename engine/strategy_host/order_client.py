@@ -470,7 +470,8 @@ class OrderClient:
         order = self.order(report.key)
         before = None if order is None else order.report
         if not report.symbol:
-            # One that was told of is known better here: the router forgets what ended long ago.
+            # One that was told of is known better here: the router forgets what ended long
+            # ago.
             if before is None or before.state is not OrderState.NEW:
                 return None
             report = _changed(before, state=report.state, reason=report.reason, error=report.error, is_ending=False,
