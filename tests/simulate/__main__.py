@@ -5,12 +5,13 @@ printed), 2 for an option that makes no sense.
 """
 
 import argparse
+import math
 import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from engine.native import IS_NATIVE, PORTABLE_VARIABLE
 from engine.venue.market.listing import LISTED_MAX
@@ -25,6 +26,7 @@ def run_seed(
     faults: frozenset[str],
     day_s: float,
     orders_per_s: float | None,
+    gap_s: float | None,
     planted: str,
     pairs: int = 0,
     story: TextIO | None = None,
@@ -33,7 +35,23 @@ def run_seed(
     with plant(planted):
         if pairs:
             return simulate_market(seed, pairs, day_s=day_s, story=story)
-        return simulate(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
+        return simulate(seed, faults, day_s=day_s, orders_per_s=orders_per_s, gap_s=gap_s, story=story)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,15 +60,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
     parser.add_argument("--faults", default="all", metavar="KINDS",
                         help=f"all, none, or some of: {', '.join(sorted(FAULT_KINDS))}")  # fmt: skip
-    parser.add_argument("--day", type=float, metavar="S", help=f"seconds of a day ({DAY_S:g})")
+    parser.add_argument("--day", type=_positive, metavar="S", help=f"seconds of a day ({DAY_S:g})")
     parser.add_argument("--pairs", type=int, default=0, metavar="N", help="a day of quiet and bursts at so many pairs "
                         f"instead: feeds alone, without faults ({MARKET_DAY_S:g} s)")  # fmt: skip
-    parser.add_argument("--orders", type=float, metavar="PER_S", help="orders a second; drawn from the seed by default")
+    parser.add_argument("--orders", type=_positive, metavar="PER_S", help="orders a second that strategies ask for; "
+                        "drawn from the seed by default")  # fmt: skip
+    parser.add_argument("--gap", type=_positive, metavar="S", help="seconds between two faults, in the mean; drawn "
+                        "from the seed by default, 0.6 to 7.2")  # fmt: skip
     parser.add_argument("--trace", action="store_true", help="with --seed: tell the story")
     parser.add_argument(
         "--plant", default="", metavar="NAME", help=f"a bug to be found: {', '.join(sorted(PLANTS))}; or each"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes side by side")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--verify", action="store_true", help="run each seed twice: the hash must be the same")
     return parser
@@ -84,9 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.execve(sys.executable, command, os.environ | {PORTABLE_VARIABLE: "1"})
     if options.seed is not None:
         story = sys.stdout if options.trace else None
-        outcome = run_seed(
-            options.seed, faults, options.day, options.orders, options.plant, pairs=options.pairs, story=story
-        )
+        outcome = run_seed(options.seed, **_of_a_day(faults, options, options.plant), story=story)
         if outcome.violation:
             _say(outcome)
         print(f"seed {outcome.seed}: {outcome.steps} steps, hash {outcome.digest}, {outcome.counts}")
@@ -100,13 +119,17 @@ def main(arguments: list[str] | None = None) -> int:
     return _many(range(first, last + 1), faults, options)
 
 
+def _of_a_day(faults: frozenset[str], options: argparse.Namespace, planted: str) -> dict[str, Any]:
+    """What `run_seed` is told of every day alike."""
+    return {"faults": faults, "day_s": options.day, "orders_per_s": options.orders, "gap_s": options.gap,
+            "planted": planted, "pairs": options.pairs}  # fmt: skip
+
+
 def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
     """A table: how many seeds each planted bug took to be found, and what found it."""
     missed = 0
     for name in sorted(OF_MARKET if options.pairs else PLANTS):
-        work = partial(
-            run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=name, pairs=options.pairs
-        )
+        work = partial(run_seed, **_of_a_day(faults, options, name))
         with ProcessPoolExecutor(options.jobs) as pool:
             outcomes = pool.map(work, seeds)
             found = next(((number, each) for number, each in enumerate(outcomes, 1) if each.violation), None)
@@ -119,14 +142,7 @@ def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespac
 def _many(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
     began = time.perf_counter()
     done = violated = steps = 0
-    work = partial(
-        run_seed,
-        faults=faults,
-        day_s=options.day,
-        orders_per_s=options.orders,
-        planted=options.plant,
-        pairs=options.pairs,
-    )
+    work = partial(run_seed, **_of_a_day(faults, options, options.plant))
     with ProcessPoolExecutor(options.jobs) as pool:
         for outcome in pool.map(work, seeds, chunksize=4 if len(seeds) > 50 else 1):
             done += 1

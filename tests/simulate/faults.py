@@ -23,7 +23,7 @@ FAULT_KINDS: Final = frozenset({
     "clock", "cut", "disk", "down", "engine", "frames", "half-open", "kill", "leg", "maintenance", "precision",
     "requests", "rest", "split", "stall", "stop", "strategy", "token",
 })  # fmt: skip
-MEAN_GAP_S: Final = 1.2  # between two faults
+MEAN_GAP_S: Final = 1.2  # between two faults, about
 LEG_SHARE: Final = 0.5  # of the days that may have it
 LEG_S: Final = (2.5, 9.0)  # how long a private connection is out
 LEGS: Final = (("private", "trading"), ("private", "trading"), ("private",), ("trading",))
@@ -32,8 +32,12 @@ LEGS: Final = (("private", "trading"), ("private", "trading"), ("private",), ("t
 class FaultPlan:
     """The faults of one day."""
 
-    def __init__(self, simulation: "Simulation", kinds: frozenset[str], rng: Random) -> None:
+    def __init__(
+        self, simulation: "Simulation", kinds: frozenset[str], rng: Random, gap_s: float | None = None
+    ) -> None:
+        """`gap_s` is the mean time between two; drawn by default, 0.6 to 7.2 s."""
         self._simulation = simulation
+        self._gap_s = gap_s
         self._kinds = kinds
         self._rng = rng
         self._is_over = False
@@ -70,7 +74,7 @@ class FaultPlan:
         kinds = [kind for kind in sorted(self._strike) if kind in self._kinds]
         if not kinds:
             return
-        gap_s = MEAN_GAP_S * rng.choice((0.5, 1.0, 3.0, 6.0))
+        gap_s = self._gap_s or MEAN_GAP_S * rng.choice((0.5, 1.0, 3.0, 6.0))
         at_s = rng.expovariate(1 / gap_s)
         while at_s < self._simulation.day_s:
             kind = rng.choices(kinds, [weights[each] for each in kinds])[0]

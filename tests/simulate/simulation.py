@@ -94,6 +94,7 @@ class Simulation:
         *,
         day_s: float = DAY_S,
         orders_per_s: float | None = None,
+        gap_s: float | None = None,
         story: TextIO | None = None,
     ) -> None:
         self.kernel = kernel = Kernel(seed, story)
@@ -155,7 +156,7 @@ class Simulation:
             self._configured = tuple(symbol for symbol in self._symbols if symbol != left_out)
         self.run_count = 0
         self.run = self._new_run()
-        self.faults = FaultPlan(self, faults, kernel.rng("faults"))
+        self.faults = FaultPlan(self, faults, kernel.rng("faults"), gap_s)
 
     def _new_run(self) -> EngineRun:
         self.run_count += 1
@@ -322,11 +323,12 @@ def simulate(
     *,
     day_s: float = DAY_S,
     orders_per_s: float | None = None,
+    gap_s: float | None = None,
     story: TextIO | None = None,
 ) -> Outcome:
     """One seed, from its beginning to its rest."""
     with silent_logs(), little_collected():
-        simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
+        simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, gap_s=gap_s, story=story)
         outcome = _lived(Outcome(seed), simulation.kernel, simulation.go)
     outcome.counts = simulation.faults.counts | {
         "books": sum(feed.observer.books for feed in simulation.run.feeds),
