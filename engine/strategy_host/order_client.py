@@ -45,6 +45,7 @@ from engine.orders.rings.commands import (
     Cancel,
     CancelAll,
     Command,
+    StatusRequest,
     StrategyEnded,
     Submit,
     SubmitBatch,
@@ -59,6 +60,7 @@ from engine.orders.rings.reports import (
     OrderReport,
     Position,
     Report,
+    ResyncEnded,
     TradingStatus,
 )
 from engine.orders.tally import Tally
@@ -72,7 +74,7 @@ from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
 ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
 FILLS_REMEMBERED: Final = 20_000  # ids of fills told; a new router repeats no more than these
 TALLIED_ENDS: Final = TERMINAL - {OrderState.REFUSED}  # a refusal is in no record of the venue's
-CANCELS_PER_COMMAND_MAX: Final = 50
+KEYS_PER_COMMAND_MAX: Final = 50
 NEWS_KEPT_MAX: Final = 100_000  # orders refused here whose callback is still to be called; beyond it they are counted
 MISTAKES_TOLD_MAX: Final = 100  # different ones, of calls that leave no order to tell of
 SAME: Final = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
@@ -392,8 +394,8 @@ class OrderClient:
                     wanted.append(order)
         waiting = {key for command in self.unsent if isinstance(command, Cancel) for key in command.keys}
         ids = [order.id for order in wanted if order.id not in waiting]
-        for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
-            self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
+        for first in range(0, len(ids), KEYS_PER_COMMAND_MAX):
+            self._send_surely(Cancel(self._strategy, ids[first : first + KEYS_PER_COMMAND_MAX]))
         for order in wanted:
             order.report = _changed(order.report, is_ending=True)
 
@@ -464,7 +466,17 @@ class OrderClient:
             case TradingStatus():
                 self.status, self.are_positions_told = report, True
                 return report
+            case ResyncEnded():
+                self._ask_of_untold()
         return None
+
+    def _ask_of_untold(self) -> None:
+        """Ask what became of the open orders that no report has told of: a router that died
+        may have refused them, or not have taken them at all.
+        """
+        untold = [key for key, order in self._open.items() if order.state is OrderState.NEW]
+        for first in range(0, len(untold), KEYS_PER_COMMAND_MAX):
+            self._send_surely(StatusRequest(self._strategy, untold[first : first + KEYS_PER_COMMAND_MAX]))
 
     def _apply_order(self, report: OrderReport) -> Order | None:
         order = self.order(report.key)

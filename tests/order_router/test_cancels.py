@@ -1,8 +1,8 @@
 """When a cancel goes out, and when it is held back."""
 
 from engine.orders.life import OrderState
-from engine.orders.rings.commands import Cancel, Submit
-from engine.orders.rings.reports import OrderReport
+from engine.orders.rings.commands import Cancel, StatusRequest, Submit
+from engine.orders.rings.reports import OrderReport, ResyncBegan, ResyncEnded
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import limit
@@ -69,6 +69,30 @@ def test_a_cancel_of_an_order_that_no_journal_knows_is_answered():
     assert (told.key, told.symbol, told.state) == ("quoter000000000009", "", OrderState.REFUSED)
     assert told.reason == "it was never sent: the order router that took it is gone"
     assert rig.socket.take() == []
+
+
+def test_an_order_that_no_journal_knows_is_told_to_be_none_when_its_strategy_asks():
+    rig = _rig_with_order()
+    rig.told()
+    rig.command(StatusRequest(STRATEGY, [KEY, "quoter000000000009"]))
+
+    told = [report for report in rig.told() if isinstance(report, OrderReport)]
+    assert [(each.key, each.state) for each in told] == [
+        (KEY, OrderState.WORKING), ("quoter000000000009", OrderState.REFUSED)
+    ]  # fmt: skip
+    assert rig.socket.take() == []
+
+
+def test_a_router_that_begins_tells_the_whole_between_marks():
+    rig = _rig_with_order()
+    rig.told()
+    rig.begin_anew()
+    rig.told()
+    rig.core.begin()
+    told = rig.told()
+
+    assert (told[0], told[-1]) == (ResyncBegan(), ResyncEnded())
+    assert [each.key for each in told if isinstance(each, OrderReport)] == [KEY]
 
 
 def test_a_router_begins_with_the_tier_that_is_noted_with_the_key():

@@ -21,14 +21,15 @@ from engine.orders.rings.commands import (
     Amend,
     Cancel,
     CancelAll,
+    StatusRequest,
     StrategyEnded,
     Submit,
     SubmitBatch,
 )
-from engine.orders.rings.reports import REPORTS, Order, OrderReport, TradingStatus
+from engine.orders.rings.reports import REPORTS, Order, OrderReport, ResyncBegan, ResyncEnded, TradingStatus
 from engine.orders.risk import Risk, RiskLimits
 from engine.strategy.option_rules import KINDS
-from engine.strategy_host.order_client import OrderClient
+from engine.strategy_host.order_client import KEYS_PER_COMMAND_MAX, OrderClient
 from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.examples import times
 from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, Desk
@@ -334,6 +335,30 @@ def test_an_order_that_the_router_does_not_know_ends_as_what_was_asked_for() -> 
     assert not order.is_open
     assert order.report == replace(asked, state=OrderState.REFUSED, reason="never sent", error=ErrorKind.TRANSPORT)
     assert list(desk.desk.open_orders) == []
+
+
+def test_a_new_router_is_asked_of_the_orders_that_it_did_not_tell() -> None:
+    """The one before may have refused them, or not have taken them."""
+    desk = Desk()
+    working = desk.working()
+    untold = [desk.submit("0.01", limit="60000.1") for _ in range(KEYS_PER_COMMAND_MAX + 1)]
+    desk.sent()
+    for report in (ResyncBegan(), working.report, ResyncEnded()):
+        assert desk.reports.try_publish(REPORTS.pack(report))
+    desk.news()
+
+    keys = [order.id for order in untold]
+    assert desk.sent() == [StatusRequest("quoter", keys[:-1]), StatusRequest("quoter", keys[-1:])]
+
+
+def test_a_new_router_that_tells_all_is_asked_nothing() -> None:
+    desk = Desk()
+    desk.working()
+    for report in (ResyncBegan(), ResyncEnded()):
+        assert desk.reports.try_publish(REPORTS.pack(report))
+    desk.news()
+
+    assert desk.sent() == []
 
 
 # --- a report that cannot be read

@@ -52,8 +52,24 @@ from engine.orders.money import multiply, subtract
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
-from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
-from engine.orders.rings.reports import REASON_CHARS_MAX, Position, Report, TradingStatus
+from engine.orders.rings.commands import (
+    Amend,
+    Cancel,
+    CancelAll,
+    Command,
+    StatusRequest,
+    StrategyEnded,
+    Submit,
+    SubmitBatch,
+)
+from engine.orders.rings.reports import (
+    REASON_CHARS_MAX,
+    Position,
+    Report,
+    ResyncBegan,
+    ResyncEnded,
+    TradingStatus,
+)
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import AccountFact, ExecutionFact, SnapshotEnded
@@ -227,11 +243,15 @@ class OrderCore:
                 self.settle(order.key)
         self.cancels.resume()
         self.new_orders.resume()
-        for outbox in self.records.outboxes.values():
+        outboxes = self.records.outboxes.values()
+        for outbox in outboxes:
+            outbox.send(ResyncBegan())
             for report in self.everything(outbox.strategy):
                 outbox.send(report)
         self.records.tell_fills_again()
         self.gate.tell()
+        for outbox in outboxes:
+            outbox.send(ResyncEnded())
 
     def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
         """The reports that bring a strategy up to date: open orders, and those that ended,
@@ -256,6 +276,9 @@ class OrderCore:
                 for key in keys:
                     self._want_cancel(strategy, key)
                 self._send_cancels()
+            case StatusRequest(strategy, keys):
+                for key in keys:
+                    self._report_status(strategy, key)
             case CancelAll(strategy, symbol):
                 self.cancel_all_of(strategy, symbol)
             case StrategyEnded(strategy, reason):
@@ -440,10 +463,13 @@ class OrderCore:
             self.brackets.end(order)
             self.cancels.want(key)
         elif not self.new_orders.drop(key):
-            if (order := self.blotter.get(key)) is not None:
-                self.records.report(order)
-            else:
-                self.records.report_unknown(strategy, key)
+            self._report_status(strategy, key)
+
+    def _report_status(self, strategy: str, key: str) -> None:
+        if (order := self.blotter.get(key)) is not None:
+            self.records.report(order)
+        elif not self.blotter.is_queued(key):
+            self.records.report_unknown(strategy, key)
 
     def _send_cancels(self) -> None:
         self.cancels.send(self._now.mono, is_maintenance=self._session.is_in_maintenance)

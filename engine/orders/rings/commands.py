@@ -78,6 +78,14 @@ class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
     symbol: str
 
 
+class StatusRequest(Struct, frozen=True, array_like=True, tag="q"):
+    """Report these orders. All that was asked for before is taken by then, so one that the
+    router does not know was never sent."""
+
+    strategy: str
+    keys: list[str]
+
+
 class StrategyEnded(Struct, frozen=True, array_like=True, tag="e"):
     """A strategy was halted: it sends no more commands; its orders are canceled or kept as
     configured."""
@@ -86,7 +94,7 @@ class StrategyEnded(Struct, frozen=True, array_like=True, tag="e"):
     reason: str
 
 
-Command = Submit | SubmitBatch | Amend | Cancel | CancelAll | StrategyEnded
+Command = Submit | SubmitBatch | Amend | Cancel | CancelAll | StatusRequest | StrategyEnded
 
 
 # --- the layout of plain orders

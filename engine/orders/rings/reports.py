@@ -343,7 +343,8 @@ class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
 
 
 class ResyncBegan(Struct, frozen=True, array_like=True, tag="["):
-    """Reports were lost; what follows is everything."""
+    """Reports were lost, or may be lost with the router that had them; what follows is
+    everything."""
 
 
 class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
