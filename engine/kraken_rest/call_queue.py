@@ -19,15 +19,17 @@ import structlog
 from engine.errors import EngineError
 from engine.instant import Instant
 from engine.kraken.connection.error_catalog import Meaning, throttled_until_s
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.rest.replies import STATUS_OK, RestRefusal, refusal_or_result
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import CallCounter, Urgency, call_cost
 from engine.net.lockout import Lockout
 from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
-from engine.units import NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs, WallNs
 
 DEADLINE_S: Final = 10.0  # from a call's turn in the counter to the last byte of its answer
+DATE_MARGIN_NS: Final = NS_PER_S  # an answer is dated by Kraken's front end, whose clock may be a little ahead
 TRIES_MAX: Final = 2  # of a call that changes nothing, when its nonce was refused
 
 NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
@@ -106,6 +108,8 @@ class CallQueue:
         self.counter = counter or CallCounter()
         self.lockout = lockout or Lockout()
         self._notes = notes
+        # By the dates of the answers, and by what else tells it.
+        self.kraken_time = KrakenTime(now)
         # Called when there is a call to take.
         self.on_put: Callable[[], None] = _nothing
         self._public: deque[RestCall] = deque()
@@ -211,15 +215,26 @@ class CallQueue:
 
     # --- what came of it
 
-    def answered(self, call: RestCall, status: int, body: bytes, retry_after_s: int = 0) -> None:
-        """Take a complete answer to a call; `retry_after_s` is the server's Retry-After."""
+    def answered(
+        self,
+        call: RestCall,
+        status: int,
+        body: bytes,
+        retry_after_s: int = 0,
+        sent_at: WallNs = WallNs(0),  # noqa: B008
+    ) -> None:
+        """Take a complete answer to a call; `retry_after_s` is the server's Retry-After,
+        `sent_at` the answer's Date, 0 without one.
+        """
         if call.request.is_private and self._learn_of_key(status, body) is ErrorKind.NONCE and call.tries_left:
             self._is_turn_due = True
             self.on_put()
             return
         result = call.read(status, body)
         refusal = result if isinstance(result, RestRefusal) else None
-        if refusal is not None:
+        if refusal is None:
+            self.kraken_time.told(WallNs(max(0, sent_at - DATE_MARGIN_NS)))
+        else:
             log.warning("REST call refused", call=call.request.name, error=refusal.error)
         self._learn(call.cost, refusal, retry_after_s)
         self._end(call, result, is_failure=refusal is not None)

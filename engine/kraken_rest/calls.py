@@ -126,7 +126,7 @@ class RestCalls:
         if self._latency is not None:
             self._latency.record(answer.took_ns)
         self._look_at_clock()
-        self.queue.answered(call, answer.status, answer.body, answer.retry_after_s)
+        self.queue.answered(call, answer.status, answer.body, answer.retry_after_s, answer.sent_at)
         self.on_answered()
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Final
@@ -19,6 +20,7 @@ from yarl import URL
 
 from engine.errors import EngineError
 from engine.net.resolver import Resolver, Unreachable
+from engine.units import NS_PER_S, WallNs
 
 CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
 KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
@@ -65,9 +67,9 @@ class HttpSession:
         body: bytes,
         begin: Callable[[], None],
         body_bytes_max: int,
-    ) -> tuple[int, bytes, int]:
-        """Status, body and seconds to stay away of a complete answer; raises one of
-        FAILURES.
+    ) -> tuple[int, bytes, int, WallNs]:
+        """Status and body of a complete answer, seconds to stay away, and when it was sent
+        by the server's clock, 0 if it does not say; raises one of FAILURES.
 
         `begin` is called before the first byte is given to the socket.
         """
@@ -85,7 +87,9 @@ class HttpSession:
                 if len(received) > body_bytes_max:
                     answer.close()
                     raise ValueError(f"the answer is longer than {body_bytes_max:,} bytes")
-            return answer.status, bytes(received), _retry_after_s(answer.headers.get("Retry-After", ""))
+            told = answer.headers
+            stay_away_s = _retry_after_s(told.get("Retry-After", ""))
+            return answer.status, bytes(received), stay_away_s, _sent_at(told.get("Date", ""))
 
 
 async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> None:
@@ -155,6 +159,14 @@ def _retry_after_s(wish: str) -> int:
         if wish.isascii() and wish.isdigit() and len(wish) < 10:
             return min(int(wish), RETRY_AFTER_S_MAX)
     return 0
+
+
+def _sent_at(date: str) -> WallNs:
+    """What a Date header says, such as `Sun, 06 Nov 1994 08:49:37 GMT`; 0 if that is no date."""
+    with suppress(ValueError, OverflowError):
+        if date.endswith(" GMT"):
+            return WallNs(max(0, int(parsedate_to_datetime(date).timestamp())) * NS_PER_S)
+    return WallNs(0)
 
 
 def _user_agent() -> str:

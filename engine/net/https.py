@@ -21,6 +21,7 @@ from engine.endpoints import check_rest_url
 from engine.errors import EngineError
 from engine.net.resolver import Resolver
 from engine.net.tls import client_context
+from engine.units import WallNs
 
 if TYPE_CHECKING:
     from engine.net.http_session import HttpSession
@@ -39,6 +40,8 @@ class HttpAnswer(NamedTuple):
     """From the call to the last byte, connecting included."""
     retry_after_s: int = 0
     """How long the server asks us to stay away; 0 when it does not."""
+    sent_at: WallNs = WallNs(0)
+    """By the server's clock, cut to the second; 0 when it does not say."""
 
 
 class RequestFailed(EngineError):
@@ -118,7 +121,7 @@ class HttpsClient:
             async with asyncio.timeout(patience_s):
                 if self._session is None:
                     self._session = http.HttpSession(self.base_url, self._resolver, self._tls)
-                status, answer, retry_after_s = await self._session.ask(
+                status, answer, retry_after_s, sent_at = await self._session.ask(
                     method, target, headers, body, attempt.begin, body_bytes_max
                 )
         except http.FAILURES as error:
@@ -126,7 +129,7 @@ class HttpsClient:
             # signature.
             why = http.words_for(error, patience_s)
             raise self._failure(attempt, why, f"{method} {target.partition('?')[0]}") from None
-        return HttpAnswer(status, answer, self._clock.mono_ns() - started_at, retry_after_s)
+        return HttpAnswer(status, answer, self._clock.mono_ns() - started_at, retry_after_s, sent_at)
 
     async def close(self) -> None:
         """Close the connections."""

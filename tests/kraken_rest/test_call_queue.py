@@ -15,7 +15,7 @@ from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.net.lockout import LOCKOUT_NS
 from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
-from engine.units import NS_PER_MS, NS_PER_S
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 NOW = 1_795_000_000 * NS_PER_S
 BALANCE = rest_requests.balance()
@@ -95,6 +95,34 @@ def test_one_private_call_is_under_way_at_a_time_and_public_ones_beside_it() -> 
     assert at_first == [public, first]
     assert after_the_public_one == []
     assert key.due() == [second]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_known"),
+    [
+        (200, b'{"error":[],"result":{}}', True),
+        (200, b"<html>one moment, please</html>", False),  # of whatever is between
+        (503, b"", False),
+    ],
+)
+def test_an_answer_of_krakens_tells_its_time(status: int, body: bytes, is_known: bool) -> None:
+    """By its Date, which is cut to the second, and of a clock that may be a little ahead."""
+    key = Key()
+    key.put(BALANCE)
+    (call,) = key.due()
+    key.queue.answered(call, status, body, sent_at=WallNs(NOW - 40 * NS_PER_S))
+    kraken_time = key.queue.kraken_time
+
+    assert kraken_time.is_known is is_known
+    assert kraken_time.now() == (NOW - 41 * NS_PER_S if is_known else NOW)
+
+
+def test_an_answer_without_a_date_tells_nothing() -> None:
+    key = Key()
+    key.put(BALANCE)
+    key.answer(*key.due())
+
+    assert not key.queue.kraken_time.is_known
 
 
 def test_the_most_urgent_call_goes_next() -> None:

@@ -13,6 +13,7 @@ from engine.clock import SystemClock
 from engine.errors import ConfigError
 from engine.net.https import HttpsClient, InDoubt, NotSent, RequestFailed
 from engine.net.resolver import Resolver
+from engine.units import NS_PER_S
 from tests.net.rig import TLS, EndsSoon, Rest, answer, pointing_at, server_context, silence
 from tests.waiting import turns, until
 
@@ -68,6 +69,31 @@ def test_a_complete_answer_is_an_answer_whatever_its_status(run) -> None:
             ]
             assert all(one.took_ns > 0 for one in got)
             assert server.connections == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("date", "sent_at_s"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777),
+        ("Sun, 06 Nov 1994 08:49:37 -0000", 0),  # no date of HTTP
+        ("Sun, 99 Nov 1994 08:49:37 GMT", 0),
+        ("Sun, 06 Nov 99999999999 08:49:37 GMT", 0),
+        ("Fri, 01 Jan 1960 00:00:00 GMT", 0),
+        ("GMT", 0),
+        (" GMT", 0),
+        ("", 0),
+    ],
+)
+def test_an_answer_tells_when_it_was_sent(run, date: str, sent_at_s: int) -> None:
+    async def scenario() -> None:
+        async with Rest([answer(b"{}", headers=f"Date: {date}\r\n")]) as server:
+            https = client(server.url)
+            told = await https.request("GET", "/0/public/Time")
+            await https.close()
+
+            assert told.sent_at == sent_at_s * NS_PER_S
 
     run(scenario())
 

@@ -13,9 +13,9 @@ from engine.kraken.rest.requests import sign
 from engine.kraken.rest.signing import Signer
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.net.key_lock import KeyLock
-from engine.units import NS_PER_S
+from engine.units import NS_PER_S, WallNs
 from engine.venue.rest.api import HttpReply, HttpRequest
-from tests.simulate.kernel import Kernel, Process, SimClock, Timer
+from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Process, SimClock, Timer
 from tests.simulate.network import Weather
 from tests.simulate.venue import SimVenue
 
@@ -112,9 +112,18 @@ class SimRest:
         if reply is not None and trouble.rng.random() < trouble.reply_lost_share:
             return
         at = max(self._kernel.now + weather.latency_ns(), weather.stalled_until)
-        self._process.at(at, exchange.arrive, reply)
+        sent_at = WallNs((self._kernel.now - BEGAN_MONO_NS + BEGAN_WALL_NS) // NS_PER_S * NS_PER_S)
+        self._process.at(at, exchange.arrive, reply, sent_at)
 
-    def answered(self, call: RestCall, reply: HttpReply | None, why: str, *, is_in_doubt: bool) -> None:
+    def answered(
+        self,
+        call: RestCall,
+        reply: HttpReply | None,
+        why: str,
+        *,
+        is_in_doubt: bool,
+        sent_at: WallNs = WallNs(0),  # noqa: B008
+    ) -> None:
         """Tell the queue."""
         self._process.point()
         self._look_at_clock()
@@ -123,7 +132,7 @@ class SimRest:
             self._queue.failed(call, why, is_in_doubt=is_in_doubt)
         else:
             self._kernel.note("rest<", reply.body)
-            self._queue.answered(call, reply.status, reply.body)
+            self._queue.answered(call, reply.status, reply.body, sent_at=sent_at)
         self._after_answer()
 
 
@@ -137,9 +146,9 @@ class _Exchange:
     def reply(self, reply: HttpReply | None) -> None:
         self._rest.come_back(self, reply)
 
-    def arrive(self, reply: HttpReply | None) -> None:
+    def arrive(self, reply: HttpReply | None, sent_at: WallNs) -> None:
         if (call := self._end()) is not None:
-            self._rest.answered(call, reply, "the connection was reset", is_in_doubt=True)
+            self._rest.answered(call, reply, "the connection was reset", is_in_doubt=True, sent_at=sent_at)
 
     def fail(self, why: str, is_in_doubt: bool) -> None:
         if (call := self._end()) is not None:

@@ -2,8 +2,8 @@
 be set while orders are under way.
 
 A message takes its time, so what it tells is a little behind: the estimate is never ahead
-of Kraken's clock, and gets better with each message. Before the first one our own clock
-stands in.
+of Kraken's clock, and gets better with each message. Answers of REST tell it by their Date,
+cut to the second. Before the first message our own clock stands in.
 """
 
 from engine.instant import Instant

@@ -19,7 +19,6 @@ from typing import Final
 import structlog
 
 from engine.kraken.connection.breaker import Breaker
-from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
 from engine.kraken_rest.tokens import NoToken, TokenSource
@@ -143,7 +142,7 @@ class OrderCore:
             balance_callers=settings.balance_callers, on_journal=self._on_journal,
             on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
-        kraken = KrakenTime(now)
+        kraken = ports.calls.kraken_time
         names = PairNames(ports.calls, now, ports.chance)
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
