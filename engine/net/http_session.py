@@ -162,7 +162,9 @@ def _retry_after_s(wish: str) -> int:
 
 
 def _sent_at(date: str) -> WallNs:
-    """What a Date header says, such as `Sun, 06 Nov 1994 08:49:37 GMT`; 0 if that is no date."""
+    """What a Date header says, such as `Sun, 06 Nov 1994 08:49:37 GMT`; 0 if that is no
+    date.
+    """
     with suppress(ValueError, OverflowError):
         if date.endswith(" GMT"):
             return WallNs(max(0, int(parsedate_to_datetime(date).timestamp())) * NS_PER_S)
