@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, Generic, TypeVar
 
+from engine.kraken.private.session import Phase, PrivateSession
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
 from engine.net.link import BURST_FRAMES_MAX, STALL_NS_MAX
@@ -224,8 +225,9 @@ class Overhearer:
 class GapOverhearer(Overhearer):
     """Accuses a private feed that goes on behind a gap in the executions' numbers, as if nothing had been missed."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, session: PrivateSession) -> None:
         self._kernel, self._process = process.kernel, process
+        self._executions = session.streams["executions"]
         # The number that comes next; None while the channel is asked for.
         self._expected: int | None = None
         # Connections made and ended, and requests for the channel so far: a gap is made good by each.
@@ -255,7 +257,8 @@ class GapOverhearer(Overhearer):
         self._expected = None
 
     def _look(self, beginnings: int, missed: int) -> None:
-        if beginnings == self._beginnings:
+        # Not live: a token may be long in coming, and the feed has told that it misses something.
+        if beginnings == self._beginnings and self._executions.phase is Phase.LIVE:
             self._kernel.accuse("a gap is made good", f"executions go on without number {missed}")
 
 

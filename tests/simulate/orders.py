@@ -478,7 +478,7 @@ class SimPrivateFeed:
             on_events=self._on_events,
             on_burst_end=self._end_burst,
             receive=lambda frame, received_at: self._receive(frame, received_at),
-            overhearer=GapOverhearer(process),
+            overhearer=GapOverhearer(process, self._session),
         )
         self.connection = connection
         feed.connection = feed.traffic = connection

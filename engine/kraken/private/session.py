@@ -430,6 +430,9 @@ class PrivateSession:
         stream.req_id = 0
 
     def _subscribe(self, stream: Stream, now: MonoNs) -> None:
+        if not self._token:
+            self._reset(stream)  # until `authorise`
+            return
         stream.phase = Phase.ASKED
         stream.sequencer.reset()
         stream.attempts += 1
@@ -442,6 +445,9 @@ class PrivateSession:
         self._send(stream, build, now)
 
     def _unsubscribe(self, stream: Stream, now: MonoNs) -> None:
+        if not self._token:
+            self._reset(stream)  # until `authorise`, and Kraken says what it has subscribed
+            return
         stream.phase = Phase.LEAVING
         self._send(stream, lambda token, req_id: private_requests.unsubscribe(stream.channel, token, req_id), now)
 

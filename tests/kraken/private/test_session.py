@@ -622,6 +622,38 @@ def test_a_token_refused_in_a_resynchronisation_is_told_and_the_new_one_mends_it
     assert venue.requests[-1]["params"]["token"] == "another"
 
 
+@pytest.mark.parametrize("meanwhile", ["a gap", "already subscribed", "unsubscribed", "too late"])
+def test_nothing_is_asked_between_a_refused_token_and_the_next(meanwhile):
+    """Whatever comes of the other channel: without a token Kraken would refuse it."""
+    venue = Venue().live() if meanwhile in ("a gap", "unsubscribed") else Venue().connect()
+    if meanwhile == "a gap":
+        venue.tell(execution(4))
+        venue.poll(S)
+        (asked,) = venue.take()
+    elif meanwhile == "unsubscribed":
+        venue.tell(b'{"channel":"status","data":[{"system":"online","connection_id":1}]}')
+        venue.tell(b'{"channel":"status","data":[{"system":"online","connection_id":2}]}')
+        asked, other = venue.take()
+    else:
+        asked, other = venue.take()
+    venue.refuse(asked, "EAPI:Invalid token")
+    if meanwhile == "a gap":
+        venue.tell(frame("balances", 7))
+    elif meanwhile == "already subscribed":
+        venue.refuse(other, "Already subscribed")
+    elif meanwhile == "unsubscribed":
+        venue.acknowledge(other)
+    for _ in range(8):
+        venue.poll(S)
+        venue.tell(HEARTBEAT)
+    assert [request for request in venue.take() if request["method"] != "ping"] == []
+
+    venue.session.authorise("another", venue.now)
+    venue.poll()
+    venue.answer()
+    assert venue.session.is_live
+
+
 # --- odd frames
 
 
