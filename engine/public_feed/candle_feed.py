@@ -5,6 +5,7 @@ own channel beside them. Pure; time is passed in.
     look(): what is over by the clock ──────────┼─► Candles of each pair ─► take(): to be published
     next_ask() ─► REST's OHLC ─► take_rows() ───┘
     ohlc channel ─► take_channel() ─► compared with ours some seconds after the interval's end
+    ticker ─► take_ticker() ─► shows where a last trade is missing
 
 The clock is Kraken's, as its quickest messages of the last minutes have told it, so a
 calendar of this host that is wrong closes nothing early. All trades up to a second before
@@ -22,7 +23,7 @@ import structlog
 
 from engine.kraken.public.candle_rows import begin_ns
 from engine.kraken.public.events import TradePrinted
-from engine.kraken.public.messages import CandleData, TradeData
+from engine.kraken.public.messages import CandleData, TickerData, TradeData
 from engine.kraken.public.session import PublicSession
 from engine.kraken.rest import market_data
 from engine.kraken.rest.requests import RestRequest
@@ -40,6 +41,7 @@ REST_AGE_NS: Final = 5 * NS_PER_S  # the trades of a reply of REST are complete 
 SETTLE_NS: Final = 3 * NS_PER_S  # REST is asked for an interval so long after its end
 RENEW_NS: Final = 30 * NS_PER_S  # for the candles of a pair and interval, at the earliest
 SCAN_NS: Final = NS_PER_S  # between two looks at what REST is to be asked for
+TICKER_MINUTES_MAX: Final = 8  # of a pair, with a trade of which only the ticker has told: one or two
 COMPARE_NS: Final = 5 * NS_PER_S  # after its end an interval is compared: both have told the last trade by then
 ROWS_A_PAIR_MAX: Final = 8  # of Kraken's own channel, that wait to be compared: the newest
 LOOKED_AT_MAX: Final = 4  # pairs at a time: some 0.2 ms where each has a candle to close and to publish
@@ -83,11 +85,16 @@ class _Pair:
         # Since when its trades are subscribed to, without their snapshot; the connection.
         self.served_from = MonoNs(0)
         self.connection = 0
+        # The price of the newest trade; and of each minute that is not over, the time and
+        # price of a later one of which only the ticker has told.
+        self.last_ticks = 0
+        self.told_by_ticker: dict[int, tuple[WallNs, Decimal]] = {}
 
     def refine(self, price_decimals: int, qty_decimals: int) -> None:
         """Count in at least so many decimals."""
         price_decimals, qty_decimals = max(price_decimals, self.price_decimals), max(qty_decimals, self.qty_decimals)
         self.candles.refine(10 ** (price_decimals - self.price_decimals), 10 ** (qty_decimals - self.qty_decimals))
+        self.last_ticks *= 10 ** (price_decimals - self.price_decimals)
         self.price_decimals, self.qty_decimals = price_decimals, qty_decimals
 
 
@@ -193,6 +200,7 @@ class CandleFeed:
         if not 0 < at < newest_at + AHEAD_NS_MAX and newest_at:
             at = self._sensible(at, newest_at)
         pair.candles.add(trade.trade_id, at, ticks, lots)
+        pair.last_ticks = ticks
         self.changed[pair_index] = None
         if not event.history:
             self._arrival = event.received_at, at
@@ -228,6 +236,8 @@ class CandleFeed:
                 for trade in known
             ]
         )
+        if known and not pair.last_ticks:
+            pair.last_ticks = decimal_units(known[-1].price, pair.price_decimals)
         self.changed[pair_index] = None
 
     # --- the clock
@@ -257,6 +267,7 @@ class CandleFeed:
             if pair is None:
                 continue
             self._count_again(index, heard)
+            self._ask_ticker(pair, heard)
             if self._is_served(pair, now):
                 self._know(index, heard)
             else:
@@ -279,6 +290,28 @@ class CandleFeed:
             ours = candles.state(row.interval, begin)
             if row.trades > (ours.trades if ours is not None else 0):
                 candles.lack(begin, end)
+
+    def take_ticker(self, ticker: TickerData) -> None:
+        """Note a trade that the ticker tells of before the trade itself has come: it may
+        never come.
+        """
+        pair = self._pairs.get(self._index_of.get(ticker.symbol, -1))
+        if pair is None or (at := wall_ns(ticker.timestamp)) <= pair.candles.newest_at:
+            return
+        waiting = pair.told_by_ticker
+        waiting[begin_of(at, 1)] = at, ticker.last
+        if len(waiting) > TICKER_MINUTES_MAX:
+            del waiting[max(waiting)]  # a wrong time lasts long
+
+    def _ask_ticker(self, pair: _Pair, until: int) -> None:
+        """Before an interval is closed: where the ticker has told of another price, later
+        than the last trade that came, one was lost.
+        """
+        for minute in [minute for minute in pair.told_by_ticker if minute + MINUTE_NS <= until]:
+            at, price = pair.told_by_ticker.pop(minute)
+            # The price decides, for the ticker's time may be that of its sending.
+            if at > pair.candles.newest_at and price != units_decimal(pair.last_ticks, pair.price_decimals):
+                pair.candles.lack(minute, minute + MINUTE_NS)
 
     def _know(self, pair_index: int, until: int) -> None:
         """All trades of a pair up to this moment have been told."""

@@ -696,6 +696,8 @@ class PublicFeed:
         self._tell_ticker(event.ticker, self._session.heard_at)
         if self.sources is not None:
             self.sources.ticker_came(event.ticker.symbol)
+        if event.is_trade and self.candles is not None:
+            self.candles.take_ticker(event.ticker)
 
     def _tell_ticker(self, t: TickerData, received_at: MonoNs, *, is_rest: bool = False) -> None:
         pair_index, price_decimals, qty_decimals = self._scales(t.symbol)

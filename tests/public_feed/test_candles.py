@@ -134,6 +134,15 @@ def channel(*rows: tuple[str, str, str, int], kind: str = "update", interval: in
     return f'{{"channel":"ohlc","type":"{kind}","timestamp":"2026-07-07T23:59:00Z","data":[{text}]}}'.encode()
 
 
+def ticker(at: str, last: str, kind: str = "update") -> bytes:
+    """The ticker, as it is because of a trade."""
+    return (
+        f'{{"channel":"ticker","type":"{kind}","data":[{{"symbol":"{SYMBOL}","bid":100.0,"bid_qty":1.0,"ask":100.2,'
+        f'"ask_qty":1.0,"last":{last},"volume":5.0,"vwap":100.0,"low":99.0,"high":101.0,"change":0.5,"change_pct":0.50,'
+        f'"timestamp":"2026-07-07T{at}.000000Z"}}]}}'
+    ).encode()
+
+
 def fill(number: int, at: str) -> bytes:
     return trade(SYMBOL, number, price="100.0", at=at)
 
@@ -381,6 +390,50 @@ def test_an_interval_of_which_kraken_counts_more_trades_is_not_closed():
 
     assert not any("closed" in row[3] for row in story.candles())
     assert story.counts()["candles_missed"] == 2  # the first, of which no REST tells the beginning, and this one
+
+
+@pytest.mark.parametrize(
+    ("at", "price", "is_whole"),
+    [
+        ("23:11:50", "100.1", False),  # the last trade of the minute, of which only the ticker tells
+        ("23:11:50", "100.0", True),  # its time may be that of its sending
+        ("23:11:20", "100.1", True),  # of a trade among others of the same microsecond
+        ("23:12:00", "100.1", True),  # of the next minute
+    ],
+)
+def test_an_interval_whose_last_price_another_than_the_tickers_is_not_closed(at: str, price: str, is_whole: bool):
+    """Trades and candles are both mute, and no later id shows it."""
+    story = Story(1)
+    story.trade("23:10:30")
+    story.trade("23:11:20")
+    story.at("23:11:52")
+    story.take(ticker(at, price))
+    story.at("23:12:30")
+
+    assert [row[3] for row in story.candles() if row[0] == "23:11" and "closed" in row[3]] == ["closed"] * is_whole
+
+
+def test_a_trade_that_comes_after_its_ticker_is_missed_by_nobody():
+    story = Story(1)
+    story.trade("23:10:30")
+    story.at("23:11:50")
+    story.take(ticker("23:11:50", "100.1"))
+    story.trade("23:11:50", price="100.1")
+    story.at("23:12:30")
+
+    assert story.candles()[-1] == ("23:11", "100.1 100.1 100.1 100.1", 1, "closed")
+
+
+def test_tickers_of_times_to_come_take_no_room_from_others():
+    story = Story(1)
+    story.trade("23:10:30")
+    for minute in range(20, 50):
+        story.take(ticker(f"23:{minute}:00", "100.1"))
+    story.trade("23:11:20")
+    story.take(ticker("23:11:21", "100.1"))
+    story.at("23:12:30")
+
+    assert not any("closed" in row[3] for row in story.candles() if row[0] == "23:11")
 
 
 def test_what_an_earlier_connection_told_last_is_not_compared():

@@ -38,6 +38,8 @@ class TickerChanged(Struct, frozen=True, gc=False):
     """A pair's ticker, from a snapshot or an update: each replaces the last."""
 
     ticker: TickerData
+    is_trade: bool = False
+    """Whether it is there because of a trade, whose time it then has."""
 
 
 class TradesBefore(Struct, frozen=True, gc=False):

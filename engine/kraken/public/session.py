@@ -678,7 +678,8 @@ class PublicSession:
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         tickers, unreadable = messages.read_tickers(frame)
-        ours = [TickerChanged(ticker) for ticker in tickers if self._follows(ticker.symbol, Channel.TICKER)]
+        is_trade = kind == "update" and self.settings.ticker_trigger == "trades"
+        ours = [TickerChanged(ticker, is_trade) for ticker in tickers if self._follows(ticker.symbol, Channel.TICKER)]
         self.tickers += len(ours)
         return [*ours, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else ours
 
