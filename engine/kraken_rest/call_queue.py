@@ -233,7 +233,7 @@ class CallQueue:
         result = call.read(status, body)
         refusal = result if isinstance(result, RestRefusal) else None
         if refusal is None:
-            self.kraken_time.told(WallNs(max(0, sent_at - DATE_MARGIN_NS)))
+            self.kraken_time.dated(WallNs(max(0, sent_at - DATE_MARGIN_NS)))
         else:
             log.warning("REST call refused", call=call.request.name, error=refusal.error)
         self._learn(call.cost, refusal, retry_after_s)

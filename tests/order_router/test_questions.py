@@ -518,8 +518,9 @@ def test_an_order_that_left_before_krakens_time_was_known_is_found_though_our_cl
 
 @pytest.mark.parametrize("told_after_s", [0.5, 3.0])
 @pytest.mark.parametrize("sent_by", ["this router", "an earlier one"])
+@pytest.mark.parametrize("told_by", ["a message", "a date", "both"])
 def test_a_deadline_that_our_clock_gave_is_waited_for_by_krakens_once_that_is_known(
-    sent_by: str, told_after_s: float
+    sent_by: str, told_after_s: float, told_by: str
 ) -> None:
     """Ours was 25 s ahead, so Kraken may begin with the order for as long as that."""
     rig = Rig()
@@ -527,7 +528,10 @@ def test_a_deadline_that_our_clock_gave_is_waited_for_by_krakens_once_that_is_kn
     if sent_by == "an earlier one":
         del rig.told.sent["key"]
     rig.run(told_after_s)
-    rig.kraken_time.told(WallNs(rig.clock.wall_ns() - 25 * NS_PER_S))
+    if told_by != "a message":
+        rig.kraken_time.dated(WallNs(rig.clock.wall_ns() - 26 * NS_PER_S))
+    if told_by != "a date":
+        rig.kraken_time.told(WallNs(rig.clock.wall_ns() - 25 * NS_PER_S))
     rig.run(25 - told_after_s)
     before = list(rig.told.absent_keys)
     rig.kraken.add("key", rig.clock.wall_ns() - 25 * NS_PER_S)

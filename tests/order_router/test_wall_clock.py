@@ -2,21 +2,15 @@
 
 from decimal import Decimal
 
-import msgspec
 import pytest
 
 from engine.instant import Instant
-from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.kraken_time import KrakenTime
-from engine.kraken_rest.call_queue import CallQueue
-from engine.kraken_rest.pair_names import PairNames
 from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.new_orders import USERREF_RANGE, next_userref
-from engine.order_router.core.rest_route import RestRoute
 from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import Conditional
 from engine.orders.rings.commands import Submit
-from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 from tests.order_router.rig import STRATEGY
 from tests.order_router.world import World
@@ -131,20 +125,3 @@ def test_no_two_orders_carry_one_userref_though_the_clock_was_set_back():
 def test_a_userref_is_the_clocks_or_the_next(last, ms, expected):
     """Whatever the clock says."""
     assert next_userref(last, WallNs(ms * NS_PER_MS)) == expected
-
-
-def test_the_answer_of_the_dead_mans_switch_by_rest_tells_krakens_time() -> None:
-    """It is the first answer that a router gets: deadlines of its orders are by Kraken's clock from then on."""
-    now, answers = Instant(10**12, 0), []
-    queue = CallQueue(now)
-    route = RestRoute(
-        queue, PairNames(queue, now, lambda: 0.5), Breaker(5, NS_PER_S), now, answered=answers.append,
-        settle=lambda key: None,
-    )  # fmt: skip
-    route.arm_dead_man(60)
-    call = queue.take_due()
-    assert call is not None
-    times = {"currentTime": "2026-09-21T14:13:55Z", "triggerTime": "2026-09-21T14:14:55Z"}
-    queue.answered(call, 200, msgspec.json.encode({"error": [], "result": times}))
-
-    assert [answer.time_out for answer in answers] == [wall_ns("2026-09-21T14:13:55Z")]

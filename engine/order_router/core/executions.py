@@ -390,7 +390,7 @@ class AccountFacts:
         So the executions decide: if all of them until after the deadline were received and
         none shows it, it did not happen.
         """
-        at, over_at = self._kraken.now(), WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
+        at, over_at = self._kraken.least(), WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
         over_at_mono = MonoNs(self._now.mono + over_at - at)
         is_told = self.unbroken_since is not None and self.has_heard_until(over_at_mono)
         if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):

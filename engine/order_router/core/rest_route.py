@@ -26,7 +26,6 @@ from engine.kraken_rest.call_counter import Urgency
 from engine.kraken_rest.call_queue import NOT_SENT, CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import WallNs
 
 ADD_DEADLINE_S: Final = 2.5
 CANCEL_DEADLINE_S: Final = 1.5  # short, so one that hangs does not delay the next for long
@@ -158,7 +157,7 @@ class RestRoute:
         if isinstance(answer, RestRefusal):
             self._refuse(Purpose("dead_man"), answer.error, answer.meaning)
         else:
-            self._answered(_answer(Purpose("dead_man"), told_at=answer.current_at))
+            self._answered(_answer(Purpose("dead_man")))
 
     def _cancel_next(self) -> None:
         if not self._canceling:
@@ -193,17 +192,9 @@ class RestRoute:
         self._answered(Answer(req_id=None, purpose=purpose, method="", success=False, error=error, meaning=what))
 
 
-def _answer(
-    purpose: Purpose,
-    *,
-    order_id: str | None = None,
-    rows: tuple[Any, ...] = (),
-    told_at: WallNs = WallNs(0),  # noqa: B008
-) -> Answer:
-    """The reply to a request that Kraken accepted; at `told_at` by its clock, 0 if it does
-    not say.
-    """
-    return Answer(req_id=None, purpose=purpose, method="", success=True, order_id=order_id, rows=rows, time_out=told_at)
+def _answer(purpose: Purpose, *, order_id: str | None = None, rows: tuple[Any, ...] = ()) -> Answer:
+    """The reply to a request that Kraken accepted."""
+    return Answer(req_id=None, purpose=purpose, method="", success=True, order_id=order_id, rows=rows)
 
 
 def _add_request(orders: Sequence[TrackedOrder], pair: RestPair) -> RestRequest:

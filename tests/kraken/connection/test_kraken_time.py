@@ -1,7 +1,7 @@
 """Kraken's clock is read off its own messages: deadlines are right though ours is wrong."""
 
 from engine.instant import Instant
-from engine.kraken.connection.kraken_time import KrakenTime
+from engine.kraken.connection.kraken_time import Evidence, KrakenTime
 from engine.kraken.rest.requests import DEADLINE_MAX_NS
 from engine.order_router.core.lookup.search import OrderSearch
 from engine.orders.blotter import Blotter
@@ -42,6 +42,38 @@ def test_a_message_that_waited_for_the_router_is_of_when_it_came() -> None:
     kraken.told(WallNs(AT), MonoNs(NS_PER_S))
 
     assert kraken.now() == AT + 2 * NS_PER_S
+
+
+def test_a_date_tells_what_time_it_is_at_least() -> None:
+    """It is cut to the second: a deadline by it would be over too soon. A message tells better."""
+    now = Instant(0, AT)
+    kraken = KrakenTime(now)
+    assert (kraken.least(), kraken.evidence) == (AT, Evidence.OUR_CLOCK)
+    kraken.dated(WallNs(AT - 30 * NS_PER_S))
+    now.set(MonoNs(NS_PER_S), WallNs(AT + NS_PER_S))
+    kraken.dated(WallNs(0))
+    assert (kraken.least(), kraken.now()) == (AT - 29 * NS_PER_S, AT + NS_PER_S)
+    assert kraken.evidence is Evidence.DATE
+    kraken.told(WallNs(AT - 28 * NS_PER_S))
+    kraken.dated(WallNs(AT))
+
+    assert (kraken.least(), kraken.now()) == (AT - 28 * NS_PER_S, AT - 28 * NS_PER_S)
+    assert kraken.evidence is Evidence.MESSAGE
+
+
+def test_a_date_of_rest_shortens_no_deadline() -> None:
+    """The token is the first that a router asks for; the order goes out before any message has a time."""
+    rig = RouterRig()
+    rig.core.begin()
+    rig.calls.kraken_time.dated(WallNs(rig.clock.wall_ns() - 2 * NS_PER_S))
+    rig.connect()
+    rig.snapshot()
+    rig.command(Submit(STRATEGY, "quoter000000000001", limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+    (request,) = [request for request in rig.socket.take() if request["method"] == "add_order"]
+
+    assert (
+        wall_ns(request["params"]["deadline"]) >= rig.clock.wall_ns() + rig.settings.new_orders.deadline_ns - NS_PER_MS
+    )
 
 
 def test_the_deadline_of_an_order_is_by_krakens_clock() -> None:

@@ -30,7 +30,7 @@ import structlog
 from msgspec import Struct
 
 from engine.instant import Instant
-from engine.kraken.connection.kraken_time import KrakenTime
+from engine.kraken.connection.kraken_time import Evidence, KrakenTime
 from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
@@ -91,14 +91,14 @@ class Question(NamedTuple):
 class _Doubt:
     """One order in doubt."""
 
-    __slots__ = ("again_ns", "deadline", "is_by_kraken", "key", "looks", "not_before", "over_at", "search")
+    __slots__ = ("again_ns", "deadline", "evidence", "key", "looks", "not_before", "over_at", "search")
 
     def __init__(self, key: str, deadline: WallNs, over_at: MonoNs) -> None:
         self.key = key
         self.deadline = deadline
-        # Kraken does not accept the order after this; and is that by Kraken's clock?
+        # Kraken does not accept the order after this; and what tells that.
         self.over_at = over_at
-        self.is_by_kraken = False
+        self.evidence = Evidence.OUR_CLOCK
         # How often it was looked for and not found.
         self.looks = 0
         # Earliest next look at an order that was found and is still in doubt, and the pause
@@ -199,16 +199,16 @@ class OrderQuestions:
         self._set_by_kraken(doubt)
 
     def _set_by_kraken(self, doubt: _Doubt) -> None:
-        """Count an order's time by Kraken's clock, once that is known: ours, which gave it
-        its deadline, may be wrong.
+        """Count an order's time by Kraken's clock, once that is known, or is better: ours,
+        which gave it its deadline, may be wrong.
         """
-        if doubt.is_by_kraken or not self._kraken.is_known:
+        if doubt.evidence >= self._kraken.evidence:
             return
         # A deadline further ahead is one that Kraken does not accept: a wrong clock of ours
         # gave it.
-        left_ns = min(max(0, doubt.deadline - self._kraken.now()), rest_requests.DEADLINE_MAX_NS)
+        left_ns = min(max(0, doubt.deadline - self._kraken.least()), rest_requests.DEADLINE_MAX_NS)
         doubt.over_at = MonoNs(self._now.mono + left_ns + DEADLINE_MARGIN_NS)
-        doubt.is_by_kraken = True
+        doubt.evidence = self._kraken.evidence
 
     def settle(self, key: str, not_before: MonoNs | None = None) -> None:
         """Find out the state of an order with an amend, cancel or fill in doubt, not before
