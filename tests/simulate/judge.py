@@ -41,7 +41,11 @@ TOLD_WORDS: Final = "strategies were told"  # how the sentences about callbacks 
 class Judge:
     """Watches the venue's ledger, and is told what strategies are told."""
 
-    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk, weather: Weather) -> None:
+    def __init__(
+        self, kernel: Kernel, venue: SimVenue, disk: SimDisk, weather: Weather, *, is_faultless: bool = False
+    ) -> None:
+        """`is_faultless`: nothing goes wrong on this day, so no order may be in doubt, or rejected by the venue."""
+        self._is_faultless = is_faultless
         self._kernel, self._venue, self._disk, self._weather = kernel, venue, disk, weather
         assert venue.trading_side is not None
         self.ledger = ledger = venue.trading_side.trading.ledger
@@ -121,6 +125,10 @@ class Judge:
     def told(self, strategy: str, order: Order) -> None:
         """An order's state, as on_order has it."""
         state = order.state
+        if self._is_faultless and state in (OrderState.UNKNOWN, OrderState.REJECTED):
+            self._kernel.accuse(
+                "without faults no order is in doubt", f"{strategy} {order.id}: {state.name}, {order.reason}"
+            )
         if not state.is_terminal or state is OrderState.REFUSED:
             return
         there = self._by_order_id.get(order.order_id) or self._orders.get(order.id)

@@ -123,7 +123,7 @@ class Simulation:
             positions=kernel.rng("holdings").choice(("own", "account")),
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
-        self.judge = Judge(kernel, self.venue, self.disk, self.weather)
+        self.judge = Judge(kernel, self.venue, self.disk, self.weather, is_faultless=not faults)
         self.world = World(
             kernel,
             self.clock,

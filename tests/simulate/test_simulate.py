@@ -30,6 +30,13 @@ def test_every_promise_holds_on_a_day_of_faults(first):
     assert [(outcome.seed, outcome.violation) for outcome in outcomes if outcome.violation] == []
 
 
+def test_on_a_day_without_faults_no_order_is_in_doubt():
+    """Nor rejected, for a deadline that was over before it arrived, say."""
+    outcomes = [simulate(seed, frozenset(), day_s=DAY_S) for seed in range(1, SEEDS_A_TEST + 1)]
+
+    assert [(outcome.seed, outcome.violation) for outcome in outcomes if outcome.violation] == []
+
+
 def test_the_same_seed_tells_the_same_story():
     """Byte for byte: the hash of all events of a day, and their number."""
     once, again = (simulate(7, FAULT_KINDS, day_s=DAY_S) for _ in range(2))
