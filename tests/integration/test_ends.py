@@ -107,7 +107,7 @@ def test_a_hangup_that_was_put_off_ends_nothing() -> None:
 def test_a_strategy_whose_import_never_ends_is_given_up(engines: Engines, tmp_path: Path) -> None:
     """There is no run to sum up: one sentence, and an exit code that is not 0."""
     bot = tmp_path / "bot.py"
-    bot.write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\nwhile True:\n    pass\n")
+    bot.write_text(f"import time\nopen({str(tmp_path / 'imported')!r}, 'w').close()\ntime.sleep(3600)\n")
     engine = engines.start(*CALM, "--strategy", bot, "--summary", tmp_path / "out.json")
     eventually((tmp_path / "imported").exists, "its import began")
     code = engine.stop()
