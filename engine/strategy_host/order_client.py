@@ -71,7 +71,7 @@ from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, ma
 from engine.strategy.orders import Order
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
 
-ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
+ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all. And as many refused
 FILLS_REMEMBERED: Final = 20_000  # ids of fills told; a new router repeats no more than these
 TALLIED_ENDS: Final = TERMINAL - {OrderState.REFUSED}  # a refusal is in no record of the venue's
 KEYS_PER_COMMAND_MAX: Final = 50
@@ -180,7 +180,10 @@ class OrderClient:
         # When the frame arrived that the present callback is about; 0 for none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
+        # Those that were never sent apart: a strategy may ask for them by the thousand, and a
+        # new router tells again of the others that ended.
         self._ended: OrderedDict[str, Order] = OrderedDict()
+        self._refused: OrderedDict[str, Order] = OrderedDict()
         self._by_order_id: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
         # Whether the router has told all positions that are not nothing; in an engine that
@@ -252,7 +255,12 @@ class OrderClient:
         return tuple(self._open.values())
 
     def order(self, order_id: str) -> Order | None:
-        return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
+        return (
+            self._open.get(order_id)
+            or self._ended.get(order_id)
+            or self._refused.get(order_id)
+            or self._by_order_id.get(order_id)
+        )
 
     def balance(self, asset: str) -> Balance | None:
         """One asset, as the router last told it; None while Kraken has not told any, all
@@ -528,9 +536,10 @@ class OrderClient:
         report = order.report
         self._open.pop(report.key, None)
         self._by_order_id.pop(report.order_id, None)
-        self._ended[report.key] = order
-        while len(self._ended) > ENDED_ORDERS_KEPT:
-            self._ended.popitem(last=False)
+        kept = self._refused if report.state is OrderState.REFUSED else self._ended
+        kept[report.key] = order
+        while len(kept) > ENDED_ORDERS_KEPT:
+            kept.popitem(last=False)
 
     # --- steps
 

@@ -29,6 +29,7 @@ from engine.orders.rings.commands import (
 from engine.orders.rings.reports import REPORTS, Order, OrderReport, ResyncBegan, ResyncEnded, TradingStatus
 from engine.orders.risk import Risk, RiskLimits
 from engine.strategy.option_rules import KINDS
+from engine.strategy_host import order_client
 from engine.strategy_host.order_client import KEYS_PER_COMMAND_MAX, OrderClient
 from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.examples import times
@@ -359,6 +360,23 @@ def test_a_new_router_that_tells_all_is_asked_nothing() -> None:
     desk.news()
 
     assert desk.sent() == []
+
+
+def test_orders_that_were_never_sent_take_no_room_from_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new router tells again of what ended: that is no news, however many were refused since."""
+    monkeypatch.setattr(order_client, "ENDED_ORDERS_KEPT", 3)
+    desk = Desk()
+    order = desk.working()
+    over = replace(order.report, state=OrderState.CANCELED)
+    assert desk.reports.try_publish(REPORTS.pack(over))
+    assert desk.news() == [order]
+    refused = [desk.submit("-1") for _ in range(9)]
+    desk.news()
+    assert desk.reports.try_publish(REPORTS.pack(over))
+
+    assert desk.news() == []
+    assert desk.desk.ends_told.count == 1
+    assert [desk.desk.order(each.id) for each in (order, refused[0], refused[-1])] == [order, None, refused[-1]]
 
 
 # --- a report that cannot be read
