@@ -12,7 +12,7 @@ Nothing is asked of anybody. What began and ended between two looks is told wher
 counted or kept in a ring; of the status the newest is told.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -250,8 +250,8 @@ class OrderWatch:
         self._readers = dict(readers)
         self._records = {name: RingRecords(REPORTS, name) for name in readers}
         # A report may be sent again: by a router that starts again, or after a gap.
-        self._told: set[str] = set()
-        self._told_in_order: deque[str] = deque()
+        # Refusals apart: a strategy may be refused any number of orders.
+        self._told, self._told_refused = _Remembered(), _Remembered()
 
     @property
     def missed(self) -> int:
@@ -269,20 +269,28 @@ class OrderWatch:
 
     def _of(self, strategy: str, report: Report, now: WallNs) -> Iterator[Notice]:
         if isinstance(report, Fill):
-            if self._is_new(report.exec_id):
+            if self._told.add(report.exec_id):
                 yield notice("fill", report.kraken_time or now, fill_text(strategy, report))
-        elif isinstance(report, OrderReport) and report.symbol and report.state in NOS and self._is_new(report.key):
-            event, who = NOS[report.state]
-            yield notice(event, report.changed_at or now, f"{who} {order_text(strategy, report)}")
+        elif isinstance(report, OrderReport) and report.symbol and report.state in NOS:
+            told = self._told_refused if report.state is OrderState.REFUSED else self._told
+            if told.add(report.key):
+                event, who = NOS[report.state]
+                yield notice(event, report.changed_at or now, f"{who} {order_text(strategy, report)}")
 
-    def _is_new(self, key: str) -> bool:
-        """False of what was told already, as far as that is remembered."""
-        if key in self._told:
+
+class _Remembered:
+    """The last TOLD_ONCE_MAX keys."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, key: str) -> bool:
+        """Remember a key; False of one that is remembered already."""
+        if key in self._keys:
             return False
-        self._told.add(key)
-        self._told_in_order.append(key)
-        if len(self._told_in_order) > TOLD_ONCE_MAX:
-            self._told.discard(self._told_in_order.popleft())
+        self._keys[key] = None
+        if len(self._keys) > TOLD_ONCE_MAX:
+            self._keys.popitem(last=False)
         return True
 
 

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from engine.notices import watch
 from engine.notices.watch import (
     TOLD_BY_OTHERS,
     ConnectionWatch,
@@ -53,6 +56,18 @@ def test_a_rejection_and_a_refusal_are_told_with_their_reason() -> None:
     assert told[0].text.startswith("Kraken rejected buy ")
     assert ": EOrder:Insufficient funds; strategy Quoter, order a" in told[0].text
     assert told[1].text.startswith("the order router refused ")
+
+
+def test_refusals_take_no_room_from_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strategy may be refused any number of orders; a new router then tells fills again."""
+    monkeypatch.setattr(watch, "TOLD_ONCE_MAX", 3)
+    ring = ReportRing()
+    orders = orders_of(ring)
+    ring.tell(fill("T1"), *[report(f"b{number}", state=OrderState.REFUSED) for number in range(9)])
+    assert [each.event for each in orders.look(NOW)] == ["fill", *["refused"] * 9]
+    ring.tell(fill("T1"), report("b8", state=OrderState.REFUSED))
+
+    assert list(orders.look(NOW)) == []
 
 
 def test_reports_that_were_overwritten_are_counted() -> None:
