@@ -52,7 +52,9 @@ class WaitingChildren:
         """Before the engine begins with these arguments: fork what it will start. Returns in
         each child, once that is told to become a program, with its main; None in the engine.
         """
-        wanted = [*(["venue"] if "local" in arguments else []), "actor"] if arguments[0] == "run" else []
+        wanted = ["actor"] if arguments[0] in ("run", "watch") else []
+        if "local" in arguments:
+            wanted.insert(0, "venue")
         for program in wanted:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pid = os.fork()
