@@ -51,7 +51,11 @@ class Markets(Mapping[str, PairMarket]):
         for market in self._opened.values():
             market.on_trades = handler
 
+    def pair(self, symbol: str) -> PairSpec:
+        """A pair in its present precision; opens nothing."""
+        market = self._opened.get(symbol)
+        return self._listed[symbol] if market is None else market.pair
+
     def pairs(self) -> tuple[PairSpec, ...]:
         """All pairs, in their present precision."""
-        return tuple(self._opened[symbol].pair if symbol in self._opened else pair
-                     for symbol, pair in self._listed.items())  # fmt: skip
+        return tuple(map(self.pair, self._listed))

@@ -120,7 +120,7 @@ class RestPublic:
                 raise VenueReject(UNKNOWN_PAIR)
             return {}
         keyed = self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
-        return {key: self._markets[pair.symbol].pair for key, pair in keyed.items()}  # in its present precision
+        return {key: self._markets.pair(pair.symbol) for key, pair in keyed.items()}
 
     # --- the markets
 

@@ -50,6 +50,16 @@ async def test_the_listing_is_complete(genuine: Path):
     assert list(pairs) == ["XXBTZUSD", "XETHZUSD", "XDGUSD"]
 
 
+async def test_a_listing_opens_no_market():
+    """All markets opened for a list of names were a third of what a short run of the engine cost."""
+    async with standing_venue(symbols=THREE_PAIRS[:1], also=True) as (venue, client):
+        pairs = (await client.public("AssetPairs"))["result"]
+        markets = venue.trading_side.exchange.markets
+
+        assert len(pairs) == len(markets) > 1
+        assert f"opened 1 of {len(markets)}" in repr(markets)
+
+
 NAMES = {
     "XXBTZUSD": "XXBTZUSD",
     "XBTUSD": "XXBTZUSD",
