@@ -180,8 +180,8 @@ class OrderClient:
         # When the frame arrived that the present callback is about; 0 for none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
-        # Those that were never sent apart: a strategy may ask for them by the thousand, and a
-        # new router tells again of the others that ended.
+        # Those that were never sent apart: a strategy may ask for them by the thousand, and
+        # a new router tells again of the others that ended.
         self._ended: OrderedDict[str, Order] = OrderedDict()
         self._refused: OrderedDict[str, Order] = OrderedDict()
         self._by_order_id: dict[str, Order] = {}
