@@ -352,6 +352,24 @@ def test_a_rejected_exit_is_tried_again_ever_more_rarely():
     assert world.open_exits() == STOPPED
 
 
+def test_an_exit_that_finds_krakens_rate_counter_full_is_soon_tried_again():
+    """It falls by itself, and meanwhile nothing protects what is held: cancels of many young orders fill it for
+    minutes.
+    """
+    world = entered()
+    world.exchange.refuses = "EOrder:Rate limit exceeded"
+    world.exchange.cancel(world.exits[0].order_id)
+    world.run(120 * NS_PER_S)
+    rejected = [order for order in world.rig.core.blotter.ended.values() if order.state is OrderState.REJECTED]
+    waits = [later.submitted_at - earlier.submitted_at for earlier, later in pairwise(rejected)]
+    assert 12 < len(rejected) < 20
+    assert max(waits) < 10 * NS_PER_S
+
+    world.exchange.refuses = ""
+    world.run(10 * NS_PER_S)
+    assert world.open_exits() == STOPPED
+
+
 def test_an_exit_that_somebody_ends_again_and_again_is_no_storm():
     """It is put back ever more rarely; and an own order in its way ends instead of it."""
     world = entered()

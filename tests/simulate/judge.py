@@ -273,8 +273,10 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
-        # Of a pair that only an earlier engine followed no exit can be written; a person is told.
-        if bare := set(core.brackets.unprotected) - set(core.brackets.unwritable):
+        # Of a pair that only an earlier engine followed no exit can be written; a person is told. And while cancels of
+        # many young orders have filled Kraken's rate counter, it takes none.
+        bare = [key for key in core.brackets.unprotected if key not in core.brackets.unwritable]
+        if bare := [key for key in bare if self._has_room(core.blotter.brackets[key].symbol)]:
             return f"something held has no exit: {sorted(bare)}"
         for strategy, asset in product(hosted, core.records.balances.assets()):
             told, known = strategy.context.balance(asset), core.records.balances.total(asset)
@@ -285,6 +287,12 @@ class Judge:
             if why := self._strategy_differs(strategy, core.blotter, begun):
                 return why
         return ""
+
+    def _has_room(self, symbol: str) -> bool:
+        """Whether the venue's rate counter of a pair takes another order."""
+        side = self._venue.trading_side
+        assert side is not None
+        return side.trading.account(FUNDED_ACCOUNT).counter(symbol).admits(1, side.exchange.event_time())
 
     def _positions_begun(self) -> dict[tuple[str, str], tuple[Decimal, set[str]]]:
         """Of each position that began with what the account held: with how much it must have begun the last time, and

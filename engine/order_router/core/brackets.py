@@ -35,6 +35,7 @@ from engine.orders.intent import OrderIntent, Trigger
 from engine.orders.journal_records import BracketOver
 from engine.orders.life import OrderState
 from engine.orders.money import add, multiply, subtract
+from engine.orders.refusal import ErrorKind
 from engine.orders.risk import Risk, TopOfBook, TradingMode
 from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.records import price_reached
@@ -44,6 +45,9 @@ THIN_NS: Final = 5 * NS_PER_S  # between two tries at a target where the book ho
 TRY_NS: Final = NS_PER_S  # between any two: each costs a cancel of a young order and two new ones
 RETRY_NS: Final = NS_PER_S  # after an exit that came to nothing; doubles with each
 RETRY_NS_MAX: Final = 60 * NS_PER_S
+# While Kraken's rate counter is full, which cancels of many young orders bring about: it
+# falls by itself, by one to four points a second.
+RATE_RETRY_NS_MAX: Final = 8 * NS_PER_S
 RULES_NS: Final = 30 * NS_PER_S  # for the rules of a pair to come; then their absence is told
 SURPLUS_NS: Final = 2 * NS_PER_S  # a closing order may be told before the fill that made it
 ZERO: Final = Decimal(0)
@@ -299,7 +303,8 @@ class Brackets:
             return
         has_rested = sent.changed_at - sent.submitted_at > RETRY_NS_MAX
         pace.failures = 1 if has_rested else pace.failures + 1
-        wait_ns = min(RETRY_NS << min(pace.failures - 1, 10), RETRY_NS_MAX)
+        longest_ns = RATE_RETRY_NS_MAX if sent.error is ErrorKind.RATE_LIMIT else RETRY_NS_MAX
+        wait_ns = min(RETRY_NS << min(pace.failures - 1, 10), longest_ns)
         pace.exit_at = MonoNs(self._now.mono + wait_ns)
         log.error("an exit came to nothing and is sent again; until then nothing protects the position", id=sent.key,
                   bracket=sent.parent, state=str(sent.state), reason=sent.reason,
