@@ -66,6 +66,9 @@ class Purpose(Struct, frozen=True, gc=False):
     """add, amend, cancel, batch_add, batch_cancel or dead_man."""
     keys: tuple[str, ...] = ()
     """The engine's ids of its orders, in the order in which they were sent."""
+    deadline: WallNs = WallNs(0)
+    """Of an amend, and which of its order's amends it is: what the executions tell may let
+    the next one go before this one's reply has come."""
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):

@@ -521,7 +521,7 @@ class NewOrders:
                 deadline=record.deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
-        return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
+        return self._websocket.send("amend_order", Purpose("amend", (order.key,), record.deadline), build)
 
 
 def _changes_nothing(amendment: Amendment, order: TrackedOrder) -> bool:

@@ -126,7 +126,8 @@ class OrderReplies:
             case "batch_add":
                 self._on_batch(purpose.keys, error, what, answer.rows)
             case "amend":
-                self._on_amend(purpose.keys[0], answer.success, error, what, answer.time_in)
+                if self._is_pending(purpose):
+                    self._on_amend(purpose.keys[0], answer.success, error, what, answer.time_in)
             case "cancel" | "batch_cancel":
                 self._on_cancel(purpose.keys, answer.success, error, what)
             case "dead_man":
@@ -201,6 +202,13 @@ class OrderReplies:
             else:
                 self.doubt(key, "the answer to the batch says nothing of this order")
 
+    def _is_pending(self, amend: Purpose) -> bool:
+        """True of the amend that its order waits for. An earlier one was decided without its
+        reply, by the executions or a lookup.
+        """
+        order = self._blotter.open.get(amend.keys[0])
+        return order is not None and order.pending == "amend" and order.amend_deadline == amend.deadline
+
     def _on_amend(self, key: str, success: bool, error: str, what: Meaning | None, kraken_time: WallNs) -> None:
         at = self._now.wall
         if success:
@@ -235,7 +243,8 @@ class OrderReplies:
                 for key in purpose.keys:
                     self.doubt(key, why)
             case "amend":
-                self._resolver.settle(purpose.keys[0])
+                if self._is_pending(purpose):
+                    self._resolver.settle(purpose.keys[0])
             case "cancel" | "batch_cancel":
                 for key in purpose.keys:
                     self._cancels.retry(key)  # repeating a cancel is harmless

@@ -92,7 +92,7 @@ class RestRoute:
         """Send the pending amend of an order."""
         if order.amendment is None:
             return
-        purpose = Purpose("amend", (order.key,))
+        purpose = Purpose("amend", (order.key,), order.amend_deadline)
         trigger = order.intent.trigger
         try:
             request = rest_requests.amend_order(
