@@ -273,6 +273,8 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
+        if why := self._terms_differ(core.blotter):
+            return why
         # Of a pair that only an earlier engine followed no exit can be written; a person is told. And while cancels of
         # many young orders have filled Kraken's rate counter, it takes none.
         bare = [key for key in core.brackets.unprotected if key not in core.brackets.unwritable]
@@ -286,6 +288,18 @@ class Judge:
         for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter, begun):
                 return why
+        return ""
+
+    def _terms_differ(self, blotter: Blotter) -> str:
+        """Price and quantity of an open order, as the venue has them and as they are known here."""
+        for order in blotter.open.values():
+            there = self._by_order_id.get(order.order_id)
+            if there is None:
+                continue
+            price, qty = there.limit_ticks, Decimal(there.qty_lots).scaleb(-there.pair.qty_decimals)
+            limit = None if price is None else Decimal(price).scaleb(-there.pair.price_decimals)
+            if (limit, qty) != (order.limit, order.order_qty):
+                return f"{order.key} is for {qty} at {limit} there, and for {order.order_qty} at {order.limit} here"
         return ""
 
     def _has_room(self, symbol: str) -> bool:

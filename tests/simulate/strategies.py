@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FLOOD: Final = 100  # orders at once
 BRACKET_SHARE: Final = 0.15  # of orders
+AGAIN_SHARE: Final = 0.4  # of changes, that another follows at once, as of one who quotes at every tick
 OPEN_MAX: Final = 12  # that a strategy keeps open
 CHANGE_S: Final = 1.0  # between two changes of what a strategy follows, on the days that have them
 CHANNELS: Final = ("book", "candle", "ticker", "trade")
@@ -52,6 +53,8 @@ class SimStrategy(Strategy):
         self._bracket_rng = Random(f"brackets {rng.getstate()[1][:4]}")
         # And to change what it follows, if it does.
         self._pairs_rng = Random(f"pairs {rng.getstate()[1][:4]}")
+        # And to change an order once more before the first change is answered.
+        self._again_rng = Random(f"again {rng.getstate()[1][:4]}")
         self.changes_pairs = False
         # By its own calls: the channels of each pair that it follows.
         self._follows: dict[str, set[str]] = {}
@@ -184,7 +187,10 @@ class SimStrategy(Strategy):
         elif dice < 0.62 and len(self.context.orders) < OPEN_MAX:
             self.place_batch()
         elif dice < 0.76 and working:
-            self.change(self._rng.choice(working))
+            order = self._rng.choice(working)
+            self.change(order)
+            if self._again_rng.random() < AGAIN_SHARE:
+                self.change(order)
         elif dice < 0.97 and self.context.orders:
             many = self._rng.random() < 0.1
             orders = list(self.context.orders)
