@@ -203,8 +203,8 @@ class OrderReplies:
                 self.doubt(key, "the answer to the batch says nothing of this order")
 
     def _is_pending(self, amend: Purpose) -> bool:
-        """True of the amend that its order waits for. An earlier one was decided without its
-        reply, by the executions or a lookup.
+        """True of the amend that its order waits for. An earlier one was decided without
+        its reply, by the executions or a lookup.
         """
         order = self._blotter.open.get(amend.keys[0])
         return order is not None and order.pending == "amend" and order.amend_deadline == amend.deadline
