@@ -233,9 +233,12 @@ class PrivateFeed:
             self._tell_trouble("connected, the snapshot is on its way")
 
     def _tell_trouble(self, reason: str, trouble: str = "") -> None:
-        """Publish why there are no executions; nothing while they are live and complete."""
+        """Publish why there are no executions; nothing while they are live and complete.
+
+        Balances may come all the while: what ended them was told then.
+        """
         if not self._has_executions:
-            self._publish(FeedLost(reason, trouble=trouble))
+            self._publish(FeedLost(reason, "executions", trouble))
             self._publisher.flush()
 
     @property

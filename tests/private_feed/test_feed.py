@@ -129,9 +129,9 @@ def test_each_failure_to_connect_is_told_with_its_error(run) -> None:
         rig.open()
         await rig.run(0.1)
 
-        assert refused == [FeedLost("wss://kraken: connection refused", trouble="unreachable")]
-        assert unresolved == [FeedLost("wss://kraken: cannot resolve", trouble="unreachable")]
-        assert rig.told() == [FeedLost("connected, the snapshot is on its way")]
+        assert refused == [FeedLost("wss://kraken: connection refused", "executions", "unreachable")]
+        assert unresolved == [FeedLost("wss://kraken: cannot resolve", "executions", "unreachable")]
+        assert rig.told() == [FeedLost("connected, the snapshot is on its way", "executions")]
 
     run(scenario())
 
@@ -171,7 +171,7 @@ def test_tokens_that_are_refused_in_a_row_are_asked_for_less_and_less(run) -> No
             await rig.run(0.02)
 
         assert rig.asked <= 12
-        assert rig.told()[-1] == FeedLost("ESession:Invalid session", trouble="has no token that Kraken takes")
+        assert rig.told()[-1] == FeedLost("ESession:Invalid session", "executions", "has no token that Kraken takes")
 
     run(scenario())
 
@@ -258,5 +258,22 @@ def test_what_was_counted_is_counted_on_by_the_next_process(run) -> None:
         after = rig.counters.snapshot()
         assert (after["connects"], after["connected"], after["subscriptions"]) == (1, 0, 0)
         assert (after["executions"], after["duplicates"]) == (1, 1)
+
+    run(scenario())
+
+
+def test_trouble_of_executions_says_nothing_of_balances_that_come(run) -> None:
+    """Nobody would send another snapshot of these: no balance would grow until the next connection."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.open()
+        await rig.run(0.1)
+        rig.snapshot("balances")
+        rig.told()
+        rig.refuse_token(("executions",))
+        await rig.run(5)
+
+        assert {fact.channel for fact in rig.told() if isinstance(fact, FeedLost)} == {"executions"}
 
     run(scenario())
