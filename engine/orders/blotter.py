@@ -60,7 +60,7 @@ from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs, aligned, exact_units, rescaled, units_decimal
 
 ENDED_KEPT: Final = 10_000  # ended orders, for late reports and `engine orders`
-EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
+EXEC_IDS_KEPT: Final = 50_000  # and those of orders that REST may be asked for; Kraken's snapshots repeat fifty
 UNTOLD_MAX: Final = 10_000  # fills of one strategy that its reports may not hold yet; older ones are given up
 ODDITIES_KEPT: Final = 100
 PARKED_MAX: Final = 1000  # facts of orders that we do not know yet
@@ -110,6 +110,8 @@ class _State(Struct):
     brackets: list[Bracket] = []
     exits_sent: int = 0
     userref_sent: int = 0
+    fills_of: dict[str, list[str]] = {}
+    """The ids of their fills, of orders of which none is forgotten, by the order's key."""
 
 
 class Blotter:
@@ -159,7 +161,10 @@ class Blotter:
         self._unclosed: dict[str, TrackedOrder] = {}
         self._key_of_order_id: dict[str, str] = {}
         self._key_of_userref: dict[int, str] = {}
-        self._exec_ids: OrderedDict[str, None] = OrderedDict.fromkeys(state.exec_ids)
+        # Fills that are counted, oldest first, each with its order's key where that matters.
+        self._exec_ids: OrderedDict[str, str] = OrderedDict.fromkeys(state.exec_ids, "")
+        for key, exec_ids in state.fills_of.items():
+            self._exec_ids.update(dict.fromkeys(exec_ids, key))
         for order in state.orders:
             self._open(order)
         for order in (*state.ended, *state.orders):
@@ -704,9 +709,9 @@ class Blotter:
     def _apply_filled(self, record: Filled) -> Change | None:
         if record.exec_id in self._exec_ids:
             return None
-        self._exec_ids[record.exec_id] = None
-        while len(self._exec_ids) > EXEC_IDS_KEPT:
-            self._exec_ids.popitem(last=False)
+        self._exec_ids[record.exec_id] = record.key
+        if len(self._exec_ids) > EXEC_IDS_KEPT:
+            self._forget_oldest_fill()
         order = self.get(record.key)
         if order is None:
             return None
@@ -739,6 +744,20 @@ class Blotter:
                 record.base_change,
             )
         return Change(order, fill=record)
+
+    def _forget_oldest_fill(self) -> None:
+        """Forget the oldest fill that no lookup can tell again: of an order that is over,
+        with all its fills known. The others become the newest.
+        """
+        for _ in range(len(self._exec_ids)):
+            exec_id, key = self._exec_ids.popitem(last=False)
+            if not self._is_looked_up(key):
+                return
+            self._exec_ids[exec_id] = key
+
+    def _is_looked_up(self, key: str) -> bool:
+        order = self.get(key) if key else None
+        return order is not None and (order.is_open or bool(order.fills_missing))
 
     def _fill_bracket(self, order: TrackedOrder, record: Filled) -> None:
         bracket = self.brackets.get(order.parent or order.key)
@@ -884,8 +903,16 @@ class Blotter:
             list(self.brackets.values()),
             self.exits_sent,
             self.userref_sent,
+            self._fills_of_looked_up(),
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
+
+    def _fills_of_looked_up(self) -> dict[str, list[str]]:
+        fills_of: dict[str, list[str]] = {}
+        for exec_id, key in self._exec_ids.items():
+            if self._is_looked_up(key):
+                fills_of.setdefault(key, []).append(exec_id)
+        return fills_of
 
     def check(self) -> None:
         """Assert every invariant of the state; for tests and the simulator."""
@@ -903,7 +930,8 @@ class Blotter:
         assert all(self._key_of_order_id.get(order_id) == key for order_id, key in by_order_id.items())
         assert all(self.get(key) is not None for key in self._key_of_order_id.values())
         assert all(self.get(key) is not None for key in self._key_of_userref.values())
-        assert len(self._exec_ids) <= EXEC_IDS_KEPT
+        fills_kept = sum(map(len, self._fills_of_looked_up().values()))
+        assert len(self._exec_ids) <= EXEC_IDS_KEPT + fills_kept
         assert self.parked == sum(map(len, self._parked.values())) <= PARKED_MAX
         assert self._parked.keys().isdisjoint(by_order_id), "a report waits for an order that is known"
         for key, queued in self.queued.items():

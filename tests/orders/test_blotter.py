@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 from msgspec.structs import replace
 
-from engine.orders.blotter import PARKED_MAX, Blotter, fold, missing_from
+from engine.orders.blotter import EXEC_IDS_KEPT, PARKED_MAX, Blotter, fold, missing_from
 from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import (
     Absent,
@@ -640,3 +640,42 @@ def test_the_same_records_come_to_the_same_state():
 
     assert fold(journal).state_hash() == fold(journal).state_hash() == blotter.state_hash()
     assert blotter_again(blotter).state_hash() == blotter.state_hash()
+
+
+# --- fills that are known
+
+
+def _with_many_fills(blotter):
+    """After so many fills of another order that the ids of older ones are forgotten."""
+    blotter.apply(submitted("quoter00001a000002", limit(qty="1000", symbol="ETH/USD")))
+    blotter.apply(Acknowledged("quoter00001a000002", "OLATER-00000-000000", AT))
+    for number in range(EXEC_IDS_KEPT):
+        qty = QtyLots(100_000)
+        blotter.apply(
+            Filled("quoter00001a000002", f"LATER{number:06d}", number, qty, 8, Decimal(1), Decimal(1), (), "m", AT, AT)
+        )
+
+
+def test_a_fill_of_an_open_order_is_known_for_as_long_as_rest_may_tell_it_again():
+    """Whatever was filled since: a lookup lists all fills of its order, and each counts once."""
+    blotter, order = sent()
+    commit(blotter, blotter.on_acknowledged(KEY, ORDER_ID, AT))
+    tell(blotter, trade("FIRST", qty="0.4"))
+    _with_many_fills(blotter)
+    after_restart = fold([blotter.snapshot(AT)])
+    tell(blotter, trade("FIRST", qty="0.4"))
+
+    assert blotter.knows_fill("FIRST") and after_restart.knows_fill("FIRST")
+    assert order.filled == 4 * ONE // 10
+    assert after_restart.state_hash() == blotter.state_hash()
+    blotter.check()
+
+
+def test_a_fill_of_an_ended_order_is_forgotten_when_many_others_came():
+    blotter, _ = sent()
+    commit(blotter, blotter.on_acknowledged(KEY, ORDER_ID, AT))
+    tell(blotter, trade("FIRST", qty="1"))
+    tell(blotter, end("filled"))
+    _with_many_fills(blotter)
+
+    assert not blotter.knows_fill("FIRST")
