@@ -155,6 +155,9 @@ class Blotter:
         self.positions = Positions()
         self.positions.load(state.positions)
         self._open_on: dict[str, dict[str, TrackedOrder]] = {}
+        # Orders of which Kraken counts more as filled than the fills that we received come
+        # to, open or ended.
+        self.lacking_fills: dict[str, TrackedOrder] = {}
         # Orders with a conditional close, open or ended.
         self._with_close: dict[str, TrackedOrder] = {}
         # Those that have filled more than their known closing orders are for.
@@ -168,6 +171,7 @@ class Blotter:
         for order in state.orders:
             self._open(order)
         for order in (*state.ended, *state.orders):
+            self._note_lacking(order)
             if order.order_id:
                 self._key_of_order_id[order.order_id] = order.key
             if order.userref is not None:
@@ -673,6 +677,7 @@ class Blotter:
         order = _adopted_order(record)
         order.sent_in_run = self.run
         self._open(order)
+        self._note_lacking(order)
         self._key_of_order_id[record.order_id] = record.key
         if (parent := self._with_close.get(record.parent)) is not None:
             parent.closing_qty = add(parent.closing_qty, order.order_qty)
@@ -681,6 +686,18 @@ class Blotter:
             bracket.closing_qty = add(bracket.closing_qty, order.order_qty)
         self._join_bracket(order)
         return Change(order, is_new=True)
+
+    def _count(self, order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
+        """Set what Kraken counts as filled; it never decreases."""
+        order.refine(order.price_decimals, decimals)
+        order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
+        self._note_lacking(order)
+
+    def _note_lacking(self, order: TrackedOrder) -> None:
+        if order.fills_missing:
+            self.lacking_fills[order.key] = order
+        else:
+            self.lacking_fills.pop(order.key, None)
 
     def _note_closing(self, order: TrackedOrder) -> None:
         """Note whether an order with a conditional close lacks closing orders."""
@@ -722,6 +739,7 @@ class Blotter:
         for fee in record.fees:
             order.fees[fee.asset] = add(order.fees.get(fee.asset, Decimal(0)), fee.qty)
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
+        self._note_lacking(order)
         order.note_change(record.at)
         if order.key in self._with_close:
             self._note_closing(order)
@@ -757,7 +775,7 @@ class Blotter:
 
     def _is_looked_up(self, key: str) -> bool:
         order = self.get(key) if key else None
-        return order is not None and (order.is_open or bool(order.fills_missing))
+        return order is not None and (order.is_open or key in self.lacking_fills)
 
     def _fill_bracket(self, order: TrackedOrder, record: Filled) -> None:
         bracket = self.brackets.get(order.parent or order.key)
@@ -820,10 +838,10 @@ class Blotter:
             case Amended():
                 self._apply_amended(order, record)
             case Counted(filled=filled, qty_decimals=decimals):
-                _count(order, filled, decimals)
+                self._count(order, filled, decimals)
             case Ended(filled=filled, qty_decimals=decimals):
                 if filled is not None:
-                    _count(order, filled, decimals)
+                    self._count(order, filled, decimals)
                 self._move(order, ENDS[record.state], record.reason, ENDED_BY.get(record.reason))
         if order.parent:
             self._leave_bracket(order)
@@ -876,6 +894,7 @@ class Blotter:
         self._open_on.setdefault(order.symbol, {})[order.key] = order
 
     def _forget(self, order: TrackedOrder) -> None:
+        self.lacking_fills.pop(order.key, None)
         self._with_close.pop(order.key, None)
         self._unclosed.pop(order.key, None)
         if self._key_of_order_id.get(order.order_id) == order.key:
@@ -930,6 +949,8 @@ class Blotter:
         assert all(self._key_of_order_id.get(order_id) == key for order_id, key in by_order_id.items())
         assert all(self.get(key) is not None for key in self._key_of_order_id.values())
         assert all(self.get(key) is not None for key in self._key_of_userref.values())
+        lacking = [key for orders in (self.open, self.ended) for key, order in orders.items() if order.fills_missing]
+        assert self.lacking_fills.keys() == set(lacking)
         fills_kept = sum(map(len, self._fills_of_looked_up().values()))
         assert len(self._exec_ids) <= EXEC_IDS_KEPT + fills_kept
         assert self.parked == sum(map(len, self._parked.values())) <= PARKED_MAX
@@ -1078,12 +1099,6 @@ def _ticks(order: TrackedOrder, price: Decimal | None) -> tuple[PriceTicks | Non
         if decimals == order.price_decimals or order.can_refine(decimals, order.qty_decimals):
             return PriceTicks(ticks), decimals
     return None, order.price_decimals
-
-
-def _count(order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
-    """Set what Kraken counts as filled; it never decreases."""
-    order.refine(order.price_decimals, decimals)
-    order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
 
 
 def _check_order(order: TrackedOrder) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS, UNSEEN
 from engine.order_router.router import QUIET_TIMER_NS
 from engine.orders.intent import Amendment, Trigger
-from engine.orders.journal_records import AmendSent
+from engine.orders.journal_records import AmendSent, Ended
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
 from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
@@ -287,3 +287,32 @@ def test_krakens_lower_count_is_taken_though_its_own_answer_is_still_to_come(oth
 
     assert before > 0
     assert (counter.level == 0) is (others == 0)
+
+
+def test_a_fill_that_rest_tells_late_is_asked_for_however_many_orders_ended_since(account: Account) -> None:
+    """An order's end was told, its fill was not, and REST does not have it for as long as it may lag."""
+    rig, core = account.rig, account.core
+    row = order_row("one", status="closed") | {"vol_exec": "1", "cost": "100", "trades": ["T1"]}
+    row["descr"]["pair"] = "BTCUSD"
+    results = {"OpenOrders": {"open": {}}, "QueryOrders": {"Oone": row}, "QueryTrades": {}}
+
+    def is_asked_for_in(seconds: int) -> bool:
+        asked = []
+        for _ in range(seconds):
+            rig.work_for(NS_PER_S, rig.keep_alive)
+            rig.told()
+            while (call := rig.calls.take_due()) is not None:
+                asked.append(call.request.fields.get("txid", ""))
+                rig.answer(call, results.get(call.request.name, {}))
+        return any("Oone" in ids for ids in asked)
+
+    account.snapshot("one", "two")
+    account.take(fact("filled", order_id="Oone", cl_ord_id="one", cum_qty=Decimal(1)))
+    at_once = is_asked_for_in(15)
+    for number in range(250):
+        core.records.commit([submitted(key=f"more{number}", intent=limit(symbol="ETH/USD"))])
+        core.records.commit([Ended(f"more{number}", "canceled", "User requested", QtyLots(0), 8, AT)])
+    is_asked_for_in(30)
+
+    assert at_once
+    assert is_asked_for_in(300)

@@ -15,7 +15,6 @@ positions do not begin while it stands in.
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from itertools import islice
 from typing import Final
 
 import structlog
@@ -32,7 +31,6 @@ from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact
 from engine.units import NS_PER_S, MonoNs
 
 QUIET_NS: Final = NS_PER_S  # Kraken tells a fill on both channels within milliseconds
-ENDED_LOOKED_AT: Final = 200  # as `order_core.FILLS_CHECKED_MAX`
 ZERO: Final = Decimal(0)
 
 log = structlog.get_logger("order_router")
@@ -135,9 +133,11 @@ class Holdings:
         return any(order is not None and asset in order.symbol.split("/") for order in orders)
 
     def _orders_of(self, asset: str) -> Iterator[TrackedOrder]:
-        """Our open orders that move an asset, and those that ended last."""
-        newest = islice(reversed(self._blotter.ended.values()), ENDED_LOOKED_AT)
-        for order in (*self._blotter.open.values(), *newest):
+        """Our orders that may move an asset: the open ones, and those whose fills are not
+        all known.
+        """
+        ended = (order for order in self._blotter.lacking_fills.values() if not order.is_open)
+        for order in (*self._blotter.open.values(), *ended):
             if not order.is_external and asset in order.symbol.split("/"):
                 yield order
 

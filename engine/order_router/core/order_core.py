@@ -13,7 +13,6 @@ orders, and its open orders are canceled if so configured.
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
 from typing import Final
 
 import structlog
@@ -79,7 +78,6 @@ TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything waits for th
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
 LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
-FILLS_CHECKED_MAX: Final = 200  # ended orders: fills come late by seconds, not by hundreds of orders
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after no token was to be had
 
 BEHIND: Final = "the strategy does not take its reports; orders are refused until it has"
@@ -660,9 +658,8 @@ class OrderCore:
         if now < self._fills_at:
             return
         self._fills_at = MonoNs(now + FILLS_CHECK_NS)
-        newest = islice(reversed(self.blotter.ended.values()), FILLS_CHECKED_MAX)
-        for order in (*self.blotter.open.values(), *newest):
-            if order.fills_missing and order.order_id and not order.is_external:
+        for order in self.blotter.lacking_fills.values():
+            if order.order_id and not order.is_external:
                 self.settle(order.key)
 
     def _watch_loss(self, now: MonoNs) -> None:
