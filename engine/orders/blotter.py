@@ -354,19 +354,21 @@ class Blotter:
                 state = _after(state, more)
         return records
 
-    def on_lookup(self, found: OrderLookup, at: WallNs) -> Sequence[Record]:
+    def on_lookup(self, found: OrderLookup, at: WallNs, *, is_newer: bool = False) -> Sequence[Record]:
         """Records of what REST tells of one of our orders; its fills must have been counted
-        before.
+        before. `is_newer`: REST, however it lags, tells of a moment after the last change
+        of the order's terms that we know.
         """
         order = self.order_of(found)
         if order is None:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
-        # Of an open order only then: REST lags behind and would undo an amend that was
-        # reported already. An ended order is told as it was at its end, with an amend whose
-        # reply and report were both lost.
-        if found.status in OVER_AT_REST or order.pending == "amend" or order.state is S.UNKNOWN:
+        # Of an open order an older row would undo an amend that was reported already: it
+        # counts only where it shows the amend that is in doubt. An ended order is told as it
+        # was at its end, with an amend whose reply and report were both lost.
+        is_current = is_newer or found.status in OVER_AT_REST or order.state is S.UNKNOWN
+        if is_current or self._shows_amend(order, found):
             records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
         if found.status in OVER_AT_REST:
             reason = "" if found.status == "closed" else found.reason or ""
@@ -502,6 +504,22 @@ class Blotter:
         if told.are_as_known(order) and not is_trigger_moved:
             return NO_RECORDS
         return (told.amended(order, at, NEVER, is_trigger_moved or told.are_as_asked(order)),)
+
+    def _shows_amend(self, order: TrackedOrder, found: OrderLookup) -> bool:
+        """True if a lookup shows that the amend under way was carried out, by what it
+        changed.
+        """
+        asked = order.amendment
+        if asked is None:
+            return False
+        if _moves_only(asked, found.trigger_price):
+            return True
+        is_told = asked.qty is not None or asked.limit_price is not None
+        return is_told and _Terms.told(order, found.qty, found.limit_price).are_as_asked(order)
+
+    def differs_in_terms(self, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> bool:
+        """True if quantity or limit, as Kraken tells them, are others than those known."""
+        return not _Terms.told(order, qty, limit_price if order.limit_price is not None else None).are_as_known(order)
 
     def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
         """A record if Kraken counts more as filled than we received: the missing fills must

@@ -152,6 +152,10 @@ class Exchange:
         assert not isinstance(order, str)
         return order.order_id
 
+    def amend(self, order_id: str, qty: str, price: str) -> None:
+        """Kraken has an amend of which no answer came, or that somebody else asked for."""
+        self._amend(order_id, qty, price, WallNs(self._at + NS_PER_S))
+
     def cancel(self, order_id: str) -> None:
         """Another program cancels an order."""
         self._cancel(order_id)

@@ -115,6 +115,22 @@ def test_an_account_trades_though_no_private_websocket_was_ever_there():
     world.agree()
 
 
+def test_an_amend_that_nobody_told_of_is_learned_once_rest_cannot_lag_behind_it():
+    """Its answer was lost, or somebody else asked for it; before, what REST tells may be older than what is known."""
+    trader = Trader()
+    world = trader.world
+    key = trader.submit()
+    world.run(NS_PER_S)
+    trader.lose_private()
+    world.run(ENTERED_NS)
+    world.exchange.amend(trader.made(key).order_id, "5", "94")
+    world.run(LOOSE.rest_lag_ns_max + 10 * NS_PER_S)
+    order = trader.core.blotter.get(key)
+
+    assert (order.order_qty, order.limit) == (5, 94)
+    assert world.strategy.order(key).limit_price == 94
+
+
 def test_private_websockets_that_die_in_mid_trading_are_missed_by_nobody():
     """For a minute: what was open is looked after, what is new goes by REST, and the snapshot afterwards tells nothing
     twice."""

@@ -391,6 +391,19 @@ def test_a_late_first_report_does_not_undo_an_amend():
     assert order.limit_price == 1010
 
 
+def test_a_lagging_lookup_says_nothing_of_the_next_amend_either():
+    """It shows the order as it was before the last one; a row that must be newer than that is taken."""
+    blotter, order = amending(limit_price=PriceTicks(1010))
+    commit(blotter, blotter.on_amended(KEY, AT, WallNs(AT + 50)))
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(1020)), AT)])
+    commit(blotter, blotter.on_lookup(lookup("open"), AT))
+    older = (order.limit_price, order.pending)
+    commit(blotter, blotter.on_lookup(lookup("open"), AT, is_newer=True))
+
+    assert older == (1010, "amend")
+    assert (order.limit_price, order.pending) == (1000, "amend")
+
+
 def test_a_lagging_lookup_does_not_undo_an_amend():
     """REST is behind; only for an order in doubt it is the best there is."""
     blotter, order = amending(limit_price=PriceTicks(1010))

@@ -24,6 +24,7 @@ from engine.orders.journal_records import (
     Absent,
     Acknowledged,
     Adopted,
+    Amended,
     Ended,
     Filled,
     FillsTold,
@@ -109,6 +110,10 @@ class OrderRecords:
         self._told: list[tuple[Record, Change, MonoNs]] = []
         # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
+        # When the terms of open orders last changed in this process's life, which began at
+        # `_began_at`.
+        self._terms_at: dict[str, MonoNs] = {}
+        self._began_at = now.mono
         # When orders ended, or were changed after their end, in this process's life; oldest
         # first.
         self._ended_at: dict[str, MonoNs] = {}
@@ -237,8 +242,11 @@ class OrderRecords:
         order = change.order
         if isinstance(record, Submitted):
             self._sent_at[order.key] = at
-        elif not order.is_open:
+        elif isinstance(record, Amended):
+            self._terms_at[order.key] = at
+        if not order.is_open:
             self._sent_at.pop(order.key, None)
+            self._terms_at.pop(order.key, None)
         if not order.is_open:
             self._ended_at[order.key] = at
             if len(self._ended_at) > ENDED_KEPT:
@@ -284,6 +292,12 @@ class OrderRecords:
         or not by us.
         """
         return self._sent_at.get(key)
+
+    def terms_known_since(self, key: str) -> MonoNs:
+        """When the terms of an open order, as they are known, were learned; the beginning of
+        this process's life for what an earlier one learned.
+        """
+        return self._terms_at.get(key) or self._sent_at.get(key) or self._began_at
 
     def retry_journal(self) -> None:
         """Append the records held back while the journal could not be written, if there are

@@ -52,6 +52,7 @@ UNSEEN: Final = Refusal(
     ErrorKind.TRANSPORT, "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
 )
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
+ANSWERED_NS_MAX: Final = 5 * NS_PER_S  # from a question to its answer: its deadline, with some room
 END_PATIENCE_NS: Final = 2 * NS_PER_S  # for the end of an order that is filled
 
 log = structlog.get_logger("order_router")
@@ -73,12 +74,15 @@ class AccountFacts:
         now: Instant,
         kraken: KrakenTime,
         *,
+        lag_ns_max: int,
         is_tier_fixed: bool,
         on_tier: Callable[[str], None],
     ) -> None:
-        """`on_tier` is called with the tier's name when Kraken tells it. With
-        `is_tier_fixed` what Kraken tells of the tier is ignored.
+        """`lag_ns_max` is the most that REST may lag behind the executions. `on_tier` is
+        called with the tier's name when Kraken tells it. With `is_tier_fixed` what Kraken
+        tells of the tier is ignored.
         """
+        self._lag_ns_max = lag_ns_max
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
@@ -330,6 +334,7 @@ class AccountFacts:
         """
         self.adopt(rows)
         listed = {row.order_id: row.cum_qty for row in rows}
+        terms = {row.order_id: (row.order_qty, row.limit_price) for row in rows}
         for order in list(self._blotter.open.values()):
             if not order.order_id:
                 continue
@@ -337,6 +342,9 @@ class AccountFacts:
             is_older = (self.sent_at(order.key) or 0) < asked_at - LAG_NS
             if (filled is None and is_older) or (filled or 0) > order.filled_in_all:
                 self._resolver.settle(order.key)
+            elif order.order_id in terms and self._is_newer(order.key, asked_at):
+                if self._blotter.differs_in_terms(order, *terms[order.order_id]):
+                    self._resolver.settle(order.key)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their
@@ -373,7 +381,7 @@ class AccountFacts:
             self._records.commit(self._blotter.on_acknowledged(order.key, lookup.order_id, at))
         for fill in fills:
             self._records.commit(self._blotter.on_execution(fill, self._boards.pair, at))
-        self._records.commit(self._blotter.on_lookup(lookup, at))
+        self._records.commit(self._blotter.on_lookup(lookup, at, is_newer=self._is_newer(order.key)))
         if was_unknown:
             self._note_resolved(order.key)
         if order.is_open and pending and order.pending == pending:
@@ -382,6 +390,13 @@ class AccountFacts:
             else:  # a cancel is tried again
                 self._records.commit(self._blotter.on_request_refused(order.key, pending, NOT_RECEIVED, at))
         self._cancels.retry(order.key)
+
+    def _is_newer(self, key: str, asked_at: MonoNs | None = None) -> bool:
+        """True if REST, which was asked at `asked_at` (None: just now), cannot but know an
+        order's terms as they are known here.
+        """
+        asked_at = MonoNs(self._now.mono - ANSWERED_NS_MAX) if asked_at is None else asked_at
+        return asked_at - self._lag_ns_max >= self._records.terms_known_since(key)
 
     def _take_unseen(self, order: TrackedOrder, lookup: OrderLookup) -> None:
         """Decide about an amend that a lookup does not show. Kraken may apply it until its

@@ -157,7 +157,7 @@ class OrderCore:
         )  # fmt: skip
         self.account = AccountFacts(
             self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now, kraken,
-            is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
+            lag_ns_max=settings.rest_lag_ns_max, is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
         )  # fmt: skip
         questions = OrderQuestions(
             blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
