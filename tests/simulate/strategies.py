@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FLOOD: Final = 100  # orders at once
 BRACKET_SHARE: Final = 0.15  # of orders
+KIND_SHARE: Final = 0.15  # of orders, that are of a kind the others are not
+TRIGGERED: Final = ("stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit")
+TRIGGER_SHARE: Final = 0.3  # of changes to an order with a trigger, that move it
 AGAIN_SHARE: Final = 0.4  # of changes, that another follows at once, as of one who quotes at every tick
 OPEN_MAX: Final = 12  # that a strategy keeps open
 CHANGE_S: Final = 1.0  # between two changes of what a strategy follows, on the days that have them
@@ -51,6 +54,8 @@ class SimStrategy(Strategy):
         self._told = told
         # Dice of their own, so that the others fall as they would without brackets.
         self._bracket_rng = Random(f"brackets {rng.getstate()[1][:4]}")
+        # And for what few orders are: stops, icebergs, for cash, with the fee in the base currency.
+        self._kinds_rng = Random(f"kinds {rng.getstate()[1][:4]}")
         # And to change what it follows, if it does.
         self._pairs_rng = Random(f"pairs {rng.getstate()[1][:4]}")
         # And to change an order once more before the first change is answered.
@@ -245,7 +250,40 @@ class SimStrategy(Strategy):
         self._put_in_bracket(side, price, pair, options)
         least = max(pair.qty(pair.qty_min_lots), pair.cost_min / price * Decimal("1.02"))
         qty = pair.round_qty(least * rng.randint(100, 400) / 100, "up")
+        if options.keys() <= {"limit", "post_only"} and self._kinds_rng.random() < KIND_SHARE:
+            qty, options = self._of_a_rare_kind(side, price, qty, pair)
         return side, qty, options
+
+    def _of_a_rare_kind(self, side: str, price: Decimal, qty: Decimal, pair: Pair) -> tuple[Decimal, Any]:
+        """Quantity and options of a stop, a take-profit, an iceberg, an order for cash, one with its fee in the base
+        currency or one that begins later: so near the market that it soon trades.
+        """
+        rng = self._kinds_rng
+        away = 1 if side == "buy" else -1
+        below, above = (pair.round_price(price + way * rng.randint(1, 8) * pair.tick, "down") for way in (-1, 1))
+        stop, target = (above, below) if side == "buy" else (below, above)
+        options: dict[str, Any]
+        match rng.randrange(9):
+            case 0:
+                options = {"order_type": "stop-loss", "trigger": stop}
+            case 1:
+                limit = pair.round_price(stop + away * rng.randint(0, 4) * pair.tick, "down")
+                options = {"order_type": "stop-loss-limit", "trigger": stop, "limit": limit}
+            case 2:
+                options = {"order_type": "take-profit", "trigger": target, "trigger_reference": "last"}
+            case 3:
+                options = {"order_type": "take-profit-limit", "trigger": target, "limit": price}
+            case 4:
+                options = {"order_type": "trailing-stop", "trigger": rng.randint(1, 5) * pair.tick}
+            case 5:
+                options = {"order_type": "iceberg", "limit": price, "display_qty": pair.round_qty(qty / 3, "up")}
+            case 6 if side == "buy":
+                qty, options = Decimal(0), {"cash_qty": (price * qty * 2).quantize(Decimal("0.01"))}
+            case 7:
+                options = {"limit": price, "effective_at": (self.context.wall_now() // NS_PER_S + 2) * NS_PER_S}
+            case _:
+                options = {"limit": price, "fee_preference": "base", "stp_type": "cancel_oldest"}
+        return qty, options
 
     def _put_in_bracket(self, side: str, price: Decimal, pair: Pair, options: dict[str, Any]) -> None:
         """Give some orders a stop and a target so near that the market soon reaches one."""
@@ -260,13 +298,25 @@ class SimStrategy(Strategy):
     def change(self, order: Order) -> None:
         """Amend an order: another price, or less of it."""
         pair = self._pairs.get(order.symbol)  # also of a pair that it follows no more
-        if pair is None or order.limit_price is None:
+        if pair is None:
+            return
+        if order.order_type in TRIGGERED and self._kinds_rng.random() < TRIGGER_SHARE:
+            self._move_trigger(order, pair)
+            return
+        if order.limit_price is None:
             return
         if self._rng.random() < 0.7:
             limit = order.limit_price + self._rng.choice((-2, -1, 1, 2)) * pair.tick
             self.amend(order, limit=pair.round_price(limit, "down"))
         else:
             self.amend(order, qty=pair.round_qty(order.qty * self._rng.randint(80, 120) / 100, "up"))
+
+    def _move_trigger(self, order: Order, pair: Pair) -> None:
+        book = self.context.book(order.symbol) if order.symbol in self.context.symbols else None
+        if book is None or book.best_bid is None:
+            return
+        steps = self._kinds_rng.randint(2, 9) * (1 if (order.side == "buy") == ("stop" in order.order_type) else -1)
+        self.amend(order, trigger=pair.round_price(book.best_bid.price + steps * pair.tick, "down"))
 
     # --- moods
 
