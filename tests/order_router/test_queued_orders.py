@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 import pytest
 
+from engine.order_router.core.new_orders import EXPIRED_WAITING
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, CancelAll, Command, Submit, SubmitBatch
-from engine.units import NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.order_router.rig import SETTINGS, STRATEGY
 from tests.order_router.world import World
 from tests.orders.rig import limit
@@ -115,3 +116,18 @@ def test_a_death_between_any_two_steps_forgets_no_order_that_waits(canceled: str
         number += 1
 
     assert died == steps - 1
+
+
+def test_an_order_that_expires_while_it_waits_is_refused_and_not_sent() -> None:
+    """Kraken would refuse it, and count it."""
+    world = crowded()
+    world.intents.add(SINGLE[0])
+    expires = WallNs(world.rig.clock.wall_ns() + NS_PER_S // 100)
+    order = limit(time_in_force="gtd", expire_at=expires)
+    world.ask(Submit(STRATEGY, SINGLE[0], order, world.clock.mono_ns(), MonoNs(0)))
+    world.run(DRAINED_NS)
+    told = world.strategy.order(SINGLE[0])
+
+    assert told is not None and told.state is R
+    assert told.reason == EXPIRED_WAITING.text
+    assert world.exchange.of(SINGLE[0]) == []

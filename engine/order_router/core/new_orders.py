@@ -48,6 +48,7 @@ NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
 AMEND_REFUSED: Final = "amend refused: "
 TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
 QUEUED_TOO_LONG: Final = Refusal(ErrorKind.RATE_LIMIT, "it waited too long for Kraken's rate counter")
+EXPIRED_WAITING: Final = Refusal(ErrorKind.RATE_LIMIT, "it expired while it waited for Kraken's rate counter")
 ID_TAKEN: Final = Refusal(
     ErrorKind.DUPLICATE, "another order of the account, or one of an earlier run, has this cl_ord_id; use each once"
 )
@@ -196,12 +197,15 @@ class NewOrders:
                 if self._rates.wait_ns(symbol, _cost(orders), now):
                     break
                 self.queue.pop(symbol)
-                judged = self._judge(strategy, orders, now)
+                judged = EXPIRED_WAITING if self._has_expired(orders) else self._judge(strategy, orders, now)
                 if isinstance(judged, Refusal):
                     self._refuse(strategy, orders, judged)
                 else:
                     # The wait in the queue is not our latency, so it is not measured.
                     self._send(strategy, orders, judged, MonoNs(0), MonoNs(0))
+
+    def _has_expired(self, orders: Orders) -> bool:
+        return any(intent.expire_at is not None and intent.expire_at <= self._now.wall for _, intent in orders)
 
     def drop(self, key: str) -> bool:
         """Refuse a queued order instead of sending it; False if it is not queued. The
