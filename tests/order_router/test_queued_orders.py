@@ -128,6 +128,7 @@ def test_an_order_that_expires_while_it_waits_is_refused_and_not_sent() -> None:
     world.run(DRAINED_NS)
     told = world.strategy.order(SINGLE[0])
 
-    assert told is not None and told.state is R
+    assert told is not None
+    assert told.state is R
     assert told.reason == EXPIRED_WAITING.text
     assert world.exchange.of(SINGLE[0]) == []

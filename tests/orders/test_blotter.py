@@ -678,7 +678,8 @@ def test_a_fill_of_an_open_order_is_known_for_as_long_as_rest_may_tell_it_again(
     after_restart = fold([blotter.snapshot(AT)])
     tell(blotter, trade("FIRST", qty="0.4"))
 
-    assert blotter.knows_fill("FIRST") and after_restart.knows_fill("FIRST")
+    assert blotter.knows_fill("FIRST")
+    assert after_restart.knows_fill("FIRST")
     assert order.filled == 4 * ONE // 10
     assert after_restart.state_hash() == blotter.state_hash()
     blotter.check()

@@ -342,9 +342,12 @@ class AccountFacts:
             is_older = (self.sent_at(order.key) or 0) < asked_at - LAG_NS
             if (filled is None and is_older) or (filled or 0) > order.filled_in_all:
                 self._resolver.settle(order.key)
-            elif order.order_id in terms and self._is_newer(order.key, asked_at):
-                if self._blotter.differs_in_terms(order, *terms[order.order_id]):
-                    self._resolver.settle(order.key)
+            elif (
+                order.order_id in terms
+                and self._is_newer(order.key, asked_at)
+                and self._blotter.differs_in_terms(order, *terms[order.order_id])
+            ):
+                self._resolver.settle(order.key)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their
