@@ -333,21 +333,21 @@ class AccountFacts:
         `asked_at` is when the list was asked for.
         """
         self.adopt(rows)
-        listed = {row.order_id: row.cum_qty for row in rows}
-        terms = {row.order_id: (row.order_qty, row.limit_price) for row in rows}
+        listed = {row.order_id: row for row in rows}
         for order in list(self._blotter.open.values()):
-            if not order.order_id:
-                continue
-            filled = listed.get(order.order_id)
-            is_older = (self.sent_at(order.key) or 0) < asked_at - LAG_NS
-            if (filled is None and is_older) or (filled or 0) > order.filled_in_all:
+            if order.order_id and self._is_told_otherwise(order, listed.get(order.order_id), asked_at):
                 self._resolver.settle(order.key)
-            elif (
-                order.order_id in terms
-                and self._is_newer(order.key, asked_at)
-                and self._blotter.differs_in_terms(order, *terms[order.order_id])
-            ):
-                self._resolver.settle(order.key)
+
+    def _is_told_otherwise(self, order: TrackedOrder, row: ExecutionFact | None, asked_at: MonoNs) -> bool:
+        """True if a list of open orders, asked for at `asked_at`, shows an order otherwise
+        than it is known, and not because it is older.
+        """
+        if row is None:
+            return (self.sent_at(order.key) or 0) < asked_at - LAG_NS
+        if (row.cum_qty or 0) > order.filled_in_all:
+            return True
+        is_other = self._blotter.differs_in_terms(order, row.order_qty, row.limit_price)
+        return is_other and self._is_newer(order.key, asked_at)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their
