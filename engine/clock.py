@@ -56,3 +56,7 @@ class ManualClock:
         """Move both readings forward by `ns`."""
         self._mono_ns += ns
         self._wall_ns += ns
+
+    def set_wall(self, wall_ns: int) -> None:
+        """Set the wall clock alone."""
+        self._wall_ns = wall_ns

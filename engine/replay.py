@@ -72,6 +72,11 @@ class Capture:
         for frame in self._lines():
             yield frame, (next(received_at, 0) if received_at is not None else _kraken_time(frame))
 
+    @property
+    def began_at(self) -> int:
+        """The first time of its frames, in nanoseconds since 1970; 0 if none has one."""
+        return next((at for _, at in self.frames() if at), 0)
+
     def _lines(self) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             for line in file:
@@ -122,7 +127,7 @@ async def replay(
     summary.
     """
     began_ns = time.perf_counter_ns()
-    clock = ManualClock(mono_ns=1)
+    clock = ManualClock(mono_ns=1, wall_ns=captures[0].began_at)
     (shard,) = plan_shards(symbols, 1, config.feed.candle_intervals_min)
     record_bytes = market_record_bytes(config.feed.publish_levels)
     ring = bytearray(ring_bytes(record_bytes, RING_SLOTS))
@@ -182,6 +187,7 @@ async def replay(
             if captured_at:
                 if offset_ns is None:
                     offset_ns = clock.mono_ns() - captured_at
+                    clock.set_wall(captured_at)
                 clock.advance(max(0, captured_at + offset_ns - clock.mono_ns()))
             frames += 1
             stopwatch.fed_at_ns = time.perf_counter_ns()

@@ -187,3 +187,28 @@ def test_one_pair_of_a_capture_can_be_replayed_alone(engines: Engines, tmp_path:
     assert list(summary["symbols"]) == ["ETH/USD"]
     assert summary["symbols"]["ETH/USD"]["updates"] == 2399
     assert (summary["unknown"], summary["malformed"]) == (0, 0)
+
+
+WALL_CLOCK = '''
+from engine import Strategy
+
+class WallClock(Strategy):
+    def on_start(self):
+        self.began_at = self.context.wall_now()
+
+    def on_book(self, book):
+        self.last = self.context.wall_now(), book.kraken_time
+
+    def on_stop(self):
+        print(self.began_at, *self.last)
+'''
+
+
+def test_the_wall_clock_is_the_captures(engines: Engines, tmp_path: Path):
+    """From the start on: what depends on the time of day is as it was."""
+    (tmp_path / "wall_clock.py").write_text(WALL_CLOCK)
+    call = engines.call("replay", FLASHBOOK, "--strategy", tmp_path / "wall_clock.py", "--log-level", "error")
+    began_at, last_at, last_book_at = map(int, call.stdout.splitlines()[0].split())
+
+    assert 0 <= last_book_at - began_at < 3600 * 10**9
+    assert 0 <= last_at - last_book_at < 10**9
