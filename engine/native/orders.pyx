@@ -257,7 +257,10 @@ cdef class PlainCommands:
         if kind is int:  # the text of a large one raises
             if not as_amount(number, &whole):
                 return 0
-        elif kind is not self.Decimal and kind is not float and kind is not str:
+        elif kind is str:
+            if not number.isascii():  # one of half a character has no bytes
+                return 0
+        elif kind is not self.Decimal and kind is not float:
             return 0
         written = number if kind is str else str(number)
         text = PyUnicode_AsUTF8AndSize(written, &size)

@@ -93,6 +93,15 @@ def test_a_plain_order_is_packed_alike_by_both_implementations(orders: list[Any]
         assert portable == chosen
 
 
+@pytest.mark.parametrize("commands", [PortablePlainCommands, PlainCommands])
+def test_a_number_of_half_a_character_is_left_to_the_general_code(commands: Any) -> None:
+    """That refuses it with a sentence, as any text that is no number."""
+    plain = commands("quoter", client_order_ids("quoter", 7))
+
+    assert plain.pack(PAIR, "buy", "\ud800", {"limit": "1"}, MonoNs(1), MonoNs(0)) is None
+    assert plain.pack(PAIR, "buy", "1", {"limit": "\ud800"}, MonoNs(1), MonoNs(0)) is None
+
+
 def test_a_pair_that_has_changed_is_another_shape() -> None:
     """What was prepared is of the pair as it was."""
     for commands in (PortablePlainCommands, PlainCommands):
