@@ -28,6 +28,7 @@ from engine.units import units_decimal
 
 LEDGER_DEADLINE_S: Final = 10.0
 DIFFERENCES_SHOWN_MAX: Final = 20
+VALUE_UNIT: Final = Decimal("0.00000001")  # of amounts in quote currency, in what REST tells of a fill
 
 
 class VenueOrder(Struct, frozen=True):
@@ -173,10 +174,8 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         fill, order = known
         qty = units_decimal(fill.qty, fill.qty_decimals)
         fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
-        # REST tells a fee in the base currency only by its value: ours is rounded up, by
-        # one unit at most.
         more = fee - venue.fee
-        if order.intent.fee_preference == "base" and 0 < more <= _unit(venue.fee):
+        if order.intent.fee_preference == "base" and 0 < more <= base_fee_slack(venue.fee, venue.price):
             fee, changed = fee - more, changed + more
         if (venue.qty, venue.price, venue.cost, venue.fee) != (qty, fill.price, fill.cost, fee):
             yield (
@@ -201,6 +200,13 @@ def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
     qty = units_decimal(fill.qty, fill.qty_decimals)
     fee = fee_in_base(order.symbol, tuple((fee.asset, fee.qty) for fee in fill.fees))
     return (qty if order.is_buy else -qty) - fee
+
+
+def base_fee_slack(fee: Decimal, price: Decimal) -> Decimal:
+    """How much larger than a fee in the base currency ours may be: REST tells of it only by
+    its value, to VALUE_UNIT, and both are rounded up.
+    """
+    return _unit(fee) + VALUE_UNIT / price
 
 
 def _unit(shown: Decimal) -> Decimal:

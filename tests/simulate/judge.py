@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from engine.ledger_check import Ledger, Told, compare, read_state
+from engine.ledger_check import Ledger, Told, base_fee_slack, compare, read_state
 from engine.order_router.core.order_core import OrderCore
 from engine.orders.blotter import Blotter
 from engine.orders.journal import SUFFIX, read_journal
@@ -349,19 +349,25 @@ class Judge:
         nothing: tuple[Decimal, set[str]] = (Decimal(0), set())
         began = {symbol: begun.get((strategy.name, symbol), nothing) for symbol in strategy.context.symbols}
         held = {symbol: qty for symbol, (qty, _) in began.items()}
+        slack = dict.fromkeys(held, Decimal(0))
         for fill in self.ledger.fills:
             order = blotter.find(order_id=fill.order_id)
             is_before = fill.exec_id in began.get(fill.symbol, nothing)[1]
             if order is not None and order.strategy == strategy.name and not is_before:
                 held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + Decimal(fill.base_change)
+                if order.intent.fee_preference == "base":  # REST tells of such a fee by its value alone
+                    slack[fill.symbol] = slack.get(fill.symbol, Decimal(0)) + base_fee_slack(
+                        Decimal(fill.fee), Decimal(fill.price)
+                    )
         for symbol in strategy.context.symbols:
-            if blotter.positions.qty(strategy.name, symbol) != held.get(symbol, 0):
+            known, true = blotter.positions.qty(strategy.name, symbol), held.get(symbol, Decimal(0))
+            if abs(known - true) > slack.get(symbol, 0):
                 return (
-                    f"{strategy.name} holds {blotter.positions.qty(strategy.name, symbol)} of {symbol}, its fills "
-                    f"credited {held.get(symbol, 0)} with what the account held before"
+                    f"{strategy.name} holds {known} of {symbol}, its fills credited {true} with what the account held "
+                    "before"
                 )
-            if strategy.context.position(symbol).qty != held.get(symbol, 0):
-                return f"{strategy.name} is told of {strategy.context.position(symbol)}, and holds {held[symbol]}"
+            if strategy.context.position(symbol).qty != known:
+                return f"{strategy.name} is told of {strategy.context.position(symbol)}, and holds {known}"
         return ""
 
 
