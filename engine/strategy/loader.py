@@ -11,8 +11,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import traceback
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,9 +21,10 @@ import msgspec
 
 from engine.errors import StrategyError
 from engine.strategy.api import CALLBACKS, Strategy
+from engine.strategy.raised import raised_text
+from engine.strategy.timer import timer_ns
 
 ENTRY_POINT_GROUP = "engine.strategies"
-OURS = (Path(__file__).parent.parent, Path(importlib.__file__).parent)  # lines of these say nothing to the user
 
 
 def load_class(target: str) -> type[Strategy]:
@@ -55,25 +54,34 @@ def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Str
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise StrategyError(f"strategy {name}: {cls.__name__}() failed: {_told(error)}") from error
+        raise StrategyError(f"strategy {name}: {cls.__name__}() failed: {raised_text(error)}") from error
     for key, kind in fields.items():
         if key in params:
             try:
                 value = msgspec.convert(params[key], kind, strict=True)
             except (msgspec.ValidationError, TypeError) as error:
                 raise StrategyError(f"strategy {name}: params.{key} = {params[key]!r} does not fit: {error}") from None
-            setattr(strategy, key, value)
+            try:
+                setattr(strategy, key, value)
+            except Exception as error:
+                raise StrategyError(
+                    f"strategy {name}: params.{key} = {params[key]!r} cannot be set: {raised_text(error)}"
+                ) from error
         elif not hasattr(strategy, key):
             raise StrategyError(f"strategy {name}: {cls.__name__} needs a value for params.{key}")
+    try:
+        timer_ns(strategy.timer_s)
+    except ValueError as error:
+        raise StrategyError(f"strategy {name}: {error}") from None
     return strategy
 
 
 def parameters(cls: type[Strategy]) -> dict[str, Any]:
     """The parameters that a class declares, with their types."""
     try:
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls, include_extras=True)  # msgspec checks what Annotated says
     except Exception as error:
-        raise StrategyError(f"{cls.__name__}: its fields' types cannot be read: {_told(error)}") from error
+        raise StrategyError(f"{cls.__name__}: its fields' types cannot be read: {raised_text(error)}") from error
     return {
         key: kind
         for key, kind in hints.items()
@@ -107,7 +115,7 @@ def _import_file(path: Path, target: str) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise StrategyError(f"strategy {target} cannot be imported: {_told(error, path)}") from error
+        raise StrategyError(f"strategy {target} cannot be imported: {raised_text(error, path)}") from error
     return module
 
 
@@ -119,7 +127,7 @@ def _import_module(name: str, target: str) -> ModuleType:
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise StrategyError(f"strategy {target}: there is no module {name}; install it, or give a file") from error
-        raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
+        raise StrategyError(f"strategy {target} cannot be imported: {raised_text(error)}") from error
 
 
 def _class_of(module: ModuleType, class_name: str, place: str) -> type[Strategy]:
@@ -153,7 +161,7 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise StrategyError(f"strategy {name} cannot be imported: {_told(error)}") from error
+        raise StrategyError(f"strategy {name} cannot be imported: {raised_text(error)}") from error
     if inspect.isclass(value) and issubclass(value, Strategy):
         return value
     raise StrategyError(f"strategy {name}: {known[name].value} is not a class that derives from engine.Strategy")
@@ -169,22 +177,3 @@ def _check_callbacks(cls: type[Strategy], name: str) -> None:
                 raise StrategyError(
                     f"strategy {name}: {cls.__name__}.{attribute} is never called; did you mean {near[0]}?"
                 )
-
-
-def _told(error: BaseException, path: Path | None = None) -> str:
-    """An exception as part of a sentence, with the line that it came from: in the user's
-    file, or in which other."""
-    if isinstance(error, SyntaxError):
-        text, file, line = error.msg, error.filename, error.lineno
-    else:
-        text = type(error).__name__
-        with suppress(BaseException):  # its text may be the next thing that fails
-            text = f"{text}: {error}".splitlines()[0].removesuffix(": ")
-        raised = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-        own = [f for f in raised if path is not None and Path(f.filename) == path.resolve()] or raised
-        file, line = (own[-1].filename, own[-1].lineno) if own else (None, None)
-    if not file or not line:
-        return text
-    if path is not None and Path(file) == path.resolve():
-        return f"line {line}: {text}"
-    return text if any(Path(file).is_relative_to(ours) for ours in OURS) else f"{file}, line {line}: {text}"

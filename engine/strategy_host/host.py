@@ -18,7 +18,8 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import StrategyError
-from engine.strategy_host.hosted_strategy import NEVER, HostedStrategy, shown
+from engine.strategy.raised import raised_text
+from engine.strategy_host.hosted_strategy import NEVER, HostedStrategy
 from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS, STRATEGY_RING_COUNTERS, strategy_ring_counter
 from engine.units import NS_PER_S, MonoNs
@@ -66,7 +67,7 @@ class StrategyHost:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise
-                raise StrategyError(f"a strategy's on_start failed: {strategy.name}: {shown(error)}") from error
+                raise StrategyError(f"a strategy's on_start failed: {strategy.name}: {raised_text(error)}") from error
 
     def do_work(self) -> int:
         """A turn for every strategy that has something to do; the number of records taken."""

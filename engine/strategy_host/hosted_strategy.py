@@ -55,6 +55,7 @@ from engine.strategy.api import CALLBACKS, Logger, Strategy, overrides
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.option_rules import shown as shown_argument
 from engine.strategy.orders import Balance, Fill, Order
+from engine.strategy.timer import timer_ns
 from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, is_newer
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.followed_pairs import FollowedPairs
@@ -193,7 +194,9 @@ class HostedStrategy:
         self._on_notice = self._overridden("on_notice")
         self._on_connection = self._overridden("on_connection")
         self._on_error = self._overridden("on_error")
-        self._timer_ns = int(strategy.timer_s * NS_PER_S)
+        # As the strategy set it last, and what that means.
+        self._timer_s: float = 0.0
+        self._timer_ns = 0
         # When on_timer is due; 0 without a timer.
         self._timer_at = MonoNs(0)
         # The async callback that has not ended: until then nothing is polled for this
@@ -302,8 +305,7 @@ class HostedStrategy:
             self.answer = None
         self._words.end()
         self.has_started = True
-        if self._timer_ns and self._on_timer:
-            self._timer_at = MonoNs(self._mono_ns() + self._timer_ns)
+        self._set_timer()
         self.is_awake = True
 
     async def stop(self) -> None:
@@ -513,6 +515,8 @@ class HostedStrategy:
         self.turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
         self.order_client.serve()
         work = self._work_on_orders()
+        if self.strategy.timer_s is not self._timer_s:
+            self._set_timer()
         if self._timer_at and not self._held_up:
             self._call_timer()
         if self._calls:
@@ -850,6 +854,19 @@ class HostedStrategy:
             self.batch_ends = True
         if took_ns > self._limits.slow_callback_ns:
             self.was_slow(callback, took_ns)
+
+    def _set_timer(self) -> None:
+        """Take `timer_s` as the strategy has it now: counted from now, if it is another."""
+        before, self._timer_s = self._timer_s, self.strategy.timer_s
+        if self._timer_s == before:
+            return
+        try:
+            self._timer_ns = timer_ns(self._timer_s)
+        except ValueError as error:
+            self._timer_ns = 0
+            self._log.error("timer stopped", reason=str(error))
+        is_on = self._timer_ns and self._on_timer is not None
+        self._timer_at = MonoNs(self._mono_ns() + self._timer_ns) if is_on else MonoNs(0)
 
     def _call_timer(self) -> None:
         now = self._mono_ns()

@@ -5,7 +5,9 @@ sentence that names the place.
 from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
+from typing import Annotated
 
+import msgspec
 import pytest
 
 from engine.errors import StrategyError
@@ -403,3 +405,40 @@ def test_a_fingerprint_tells_one_version_of_a_file_from_another(write):
     assert len(first) == len(second) == 12
     assert first != second
     assert fingerprint(type("Made", (Strategy,), {"__module__": "builtins"})) == ""
+
+
+@pytest.mark.parametrize("timer_s", [float("nan"), float("inf"), 1e300, 10**400, -1, 1e-10, None, "5", True])
+def test_a_timer_that_is_no_time_is_refused(timer_s):
+    """Before anything runs; 0 is never."""
+    cls = type("Timed", (Strategy,), {"timer_s": timer_s})
+    with pytest.raises(StrategyError, match="strategy timed: timer_s must be a number of seconds from 0"):
+        make_strategy(cls, {}, "timed")
+
+    assert make_strategy(type("Never", (Strategy,), {"timer_s": 0}), {}, "never").timer_s == 0
+
+
+class Guarded(Strategy):
+    """A parameter that its own code checks, and one whose type says what it may be."""
+
+    port: int
+    depth: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+    def __init__(self):
+        self.kept = 0
+
+    def set_port(self, port):
+        if port < 1024:
+            raise ValueError("a port below 1024")
+        self.kept = port
+
+    port = property(lambda self: self.kept, set_port)
+
+
+def test_a_value_that_the_strategy_itself_refuses_is_one_sentence():
+    """With the line that refused it."""
+    with pytest.raises(StrategyError, match=r"params.port = 5 cannot be set: .*test_loader.py, line \d+: ValueError"):
+        make_strategy(Guarded, {"port": 5}, "guarded")
+    with pytest.raises(StrategyError, match="params.depth = -1 does not fit: Expected `int` >= 0"):
+        make_strategy(Guarded, {"depth": -1}, "guarded")
+
+    assert make_strategy(Guarded, {"port": 5000}, "guarded").kept == 5000

@@ -146,7 +146,8 @@ def test_a_strategy_that_cannot_start_is_named_whatever_it_raises(name: str, is_
     hosted = Market().host(Failing())
     host = StrategyHost([hosted], new_counters(strategy_counter_names(["Failing"], ["market-0"])), ManualClock(1))
 
-    with pytest.raises(StrategyError, match="on_start failed: Failing: "):
+    line = r"(.*test_callback_errors.py, line \d+: |RuntimeError: coroutine raised StopIteration)"
+    with pytest.raises(StrategyError, match=f"on_start failed: Failing: {line}"):
         asyncio.run(host.on_start())
 
 

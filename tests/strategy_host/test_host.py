@@ -315,6 +315,33 @@ def test_a_timer_is_called_when_it_is_due_and_never_in_a_volley():
     assert hosted.due_at == market.clock.mono_ns() + NS_PER_S
 
 
+def test_a_timer_may_be_set_and_ended_while_the_strategy_runs():
+    """In `on_start`, or by any callback; a time that is none ends it, and the log says so."""
+
+    class Timed(Strategy):
+        ticks = 0
+
+        def on_start(self) -> None:
+            self.timer_s = 1.0
+
+        def on_timer(self) -> None:
+            self.ticks += 1
+
+    market = Market()
+    strategy = Timed()
+    hosted = market.host(strategy)
+    asyncio.run(hosted.start())
+    ticks = []
+    for timer_s in (1.0, 1.0, 0.0, 0.5, 0.5, float("nan"), 0.25):
+        strategy.timer_s = timer_s
+        hosted.do_work()
+        market.clock.advance(NS_PER_S)
+        hosted.do_work()
+        ticks.append(strategy.ticks)
+
+    assert ticks == [1, 2, 2, 3, 4, 4, 5]
+
+
 def test_callbacks_of_one_strategy_never_overlap():
     """While an async on_timer waits, no record is dispatched, of any kind."""
 
