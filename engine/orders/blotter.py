@@ -164,7 +164,8 @@ class Blotter:
         self._unclosed: dict[str, TrackedOrder] = {}
         self._key_of_order_id: dict[str, str] = {}
         self._key_of_userref: dict[int, str] = {}
-        # Fills that are counted, oldest first, each with its order's key where that matters.
+        # Fills that are counted, oldest first, each with its order's key where that
+        # matters.
         self._exec_ids: OrderedDict[str, str] = OrderedDict.fromkeys(state.exec_ids, "")
         for key, exec_ids in state.fills_of.items():
             self._exec_ids.update(dict.fromkeys(exec_ids, key))

@@ -189,7 +189,7 @@ def test_one_pair_of_a_capture_can_be_replayed_alone(engines: Engines, tmp_path:
     assert (summary["unknown"], summary["malformed"]) == (0, 0)
 
 
-WALL_CLOCK = '''
+WALL_CLOCK = """
 from engine import Strategy
 
 class WallClock(Strategy):
@@ -201,7 +201,7 @@ class WallClock(Strategy):
 
     def on_stop(self):
         print(self.began_at, *self.last)
-'''
+"""
 
 
 def test_the_wall_clock_is_the_captures(engines: Engines, tmp_path: Path):

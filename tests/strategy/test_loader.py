@@ -420,7 +420,6 @@ def test_a_timer_that_is_no_time_is_refused(timer_s):
 class Guarded(Strategy):
     """A parameter that its own code checks, and one whose type says what it may be."""
 
-    port: int
     depth: Annotated[int, msgspec.Meta(ge=0)] = 1
 
     def __init__(self):
@@ -431,14 +430,14 @@ class Guarded(Strategy):
             raise ValueError("a port below 1024")
         self.kept = port
 
-    port = property(lambda self: self.kept, set_port)
+    port: int = property(lambda self: self.kept, set_port)
 
 
 def test_a_value_that_the_strategy_itself_refuses_is_one_sentence():
     """With the line that refused it."""
     with pytest.raises(StrategyError, match=r"params.port = 5 cannot be set: .*test_loader.py, line \d+: ValueError"):
         make_strategy(Guarded, {"port": 5}, "guarded")
-    with pytest.raises(StrategyError, match="params.depth = -1 does not fit: Expected `int` >= 0"):
+    with pytest.raises(StrategyError, match=r"params.depth = -1 does not fit: Expected `int` >= 0"):
         make_strategy(Guarded, {"depth": -1}, "guarded")
 
     assert make_strategy(Guarded, {"port": 5000}, "guarded").kept == 5000

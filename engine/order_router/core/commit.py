@@ -294,8 +294,8 @@ class OrderRecords:
         return self._sent_at.get(key)
 
     def terms_known_since(self, key: str) -> MonoNs:
-        """When the terms of an open order, as they are known, were learned; the beginning of
-        this process's life for what an earlier one learned.
+        """When the present terms of an open order were learned; when this process's life
+        began, for what an earlier one learned.
         """
         return self._terms_at.get(key) or self._sent_at.get(key) or self._began_at
 
