@@ -366,8 +366,8 @@ class Blotter:
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
         # Of an open order an older row would undo an amend that was reported already: it
-        # counts only where it shows the amend that is in doubt. An ended order is told as it
-        # was at its end, with an amend whose reply and report were both lost.
+        # counts only where it shows the amend that is in doubt. An ended order is told as
+        # it was at its end, with an amend whose reply and report were both lost.
         is_current = is_newer or found.status in OVER_AT_REST or order.state is S.UNKNOWN
         if is_current or self._shows_amend(order, found):
             records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
