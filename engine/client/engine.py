@@ -36,6 +36,7 @@ from engine.market.candles import INTERVALS_MIN, ROWS_MAX
 from engine.net.https import HttpsClient
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
 from engine.strategy.api import Strategy
+from engine.strategy.option_rules import as_decimal
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
@@ -390,7 +391,9 @@ class Engine:
         """Change an open order in place, and wait for Kraken's answer; see
         `Strategy.amend`.
 
-        Raises OrderRefused when it was not changed, TimeoutError when no answer came.
+        Raises OrderRefused when it was not changed, TimeoutError when no answer came. An
+        order that ends meanwhile counts as changed when it shows the quantity and the limit
+        that were asked for; other changes it does not show.
         """
         program = self._live
         self._check_order(order)
@@ -400,8 +403,11 @@ class Engine:
         if not program.amend(order, **options):
             raise OrderRefused(order.reason or f"{order.id} cannot be amended now", order)
         await order.until(lambda it: not it.is_amending, timeout_s)
-        if order.reason:
+        if order.is_working and order.reason:
             raise OrderRefused(order.reason, order)
+        if not order.is_working and not _shows(order, options):
+            why = f"it is {order.state}" if not order.report.is_ending else "a cancel of it is under way"
+            raise OrderRefused(f"{order.id} does not show the change: {order.reason or why}", order)
         return order
 
     async def cancel(self, *orders: Order) -> None:
@@ -528,6 +534,17 @@ class Engine:
     def _check_order(self, order: Order) -> None:
         if not isinstance(order, Order):
             raise CallError(f"{order!r} is no order, as buy and sell return it; engine.order(id) finds one by its id")
+
+
+def _shows(order: Order, asked: AmendOptions) -> bool:
+    """Whether an order has the quantity and limit that an amend asked for; False for one
+    that asked for what no report of an order tells."""
+    terms = {"qty": order.qty, "limit": order.limit_price}
+    return all(
+        name in terms and as_decimal(name, value) == terms[name]
+        for name, value in asked.items()
+        if name != "post_only" and value is not None
+    )
 
 
 def _young(age_s_max: float | None) -> str:

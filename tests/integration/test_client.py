@@ -295,3 +295,34 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:
             await Engine.open(venue="local", settings={"feed.dept": 10})
 
     run(program)
+
+
+def test_an_amend_that_the_end_of_its_order_forestalls_is_refused() -> None:
+    """The first amend fills the order, or a cancel ends it: the second changed nothing, and says so."""
+
+    async def program() -> None:
+        slow = "--rate 0 --engine-latency-ms 300"
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=slow) as engine:
+            book, pair = await engine.book("BTC/USD"), await engine.pair("BTC/USD")
+            await engine.until_trading()
+            assert book.best_bid is not None
+            assert book.best_ask is not None
+            limit = pair.round_price(book.best_bid.price / 2, "down")
+            crossing = pair.round_price(book.best_ask.price + 10, "up")
+
+            for first, end in ((crossing, OrderState.FILLED), (limit - 1, OrderState.CANCELED)):
+                order = await engine.buy("BTC/USD", "0.0001", limit=limit)
+                await order.until_acknowledged()
+                amends = [asyncio.ensure_future(engine.amend(order, limit=each)) for each in (first, limit - 2)]
+                await until(lambda order=order: order.is_amending, "the amends are under way")
+                if end is OrderState.CANCELED:
+                    await engine.cancel(order)
+                done, refused = await asyncio.gather(*amends, return_exceptions=True)
+                await order.until_over(10)
+                assert order.state is end
+                assert order.limit_price == first
+                assert done is order
+                assert isinstance(refused, OrderRefused)
+                assert "does not show the change" in str(refused)
+
+    run(program)
