@@ -22,6 +22,7 @@ from engine.clock import Clock
 from engine.errors import CallError
 from engine.strategy.events import ErrorReport
 from engine.strategy.option_rules import did_you_mean
+from engine.strategy_host.hosted_strategy import shown
 from engine.units import NS_PER_S, MonoNs
 
 OF_PAIRS: Final = ("book", "rest_book", "ticker", "trade", "candle", "feed_state", "pair", "order", "fill")
@@ -127,7 +128,7 @@ class Registrations:
         handler.began_at = self._clock.mono_ns()
         try:
             answer = handler.function(what)
-        except Exception as error:
+        except BaseException as error:  # a canceled job's result, sys.exit: it is this handler's mistake alone
             self._failed(handler, error)
             return
         finally:
@@ -165,7 +166,12 @@ class Registrations:
                     answer = handler.function(handler.waiting.popleft())  # type: ignore[assignment]
                 if inspect.isawaitable(answer):
                     await answer
-        except Exception as error:
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, GeneratorExit) or (
+                isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+            ):
+                raise  # the task itself is canceled, not what the handler waited for
             if isinstance(error, TimeoutError) and limit.expired():
                 handler.timeouts += 1
                 self._failed(handler, TimeoutError(f"it had not ended after {self._timeout_s:g} s and was canceled"))
@@ -174,14 +180,14 @@ class Registrations:
         finally:
             handler.began_at = MonoNs(0)
 
-    def _failed(self, handler: Registration, error: Exception) -> None:
+    def _failed(self, handler: Registration, error: BaseException) -> None:
         handler.errors += 1
         now = self._clock.mono_ns()
         handler.error_times.append(now)
         while now - handler.error_times[0] > MINUTE_NS:
             handler.error_times.popleft()
-        text = f"it raised {error!r}"
-        log.error("handler raised", handler=handler.name, error=repr(error), exc_info=error)
+        text = f"it raised {shown(error)}"
+        log.error("handler raised", handler=handler.name, error=shown(error), exc_info=error)
         if len(handler.error_times) > self._errors_max:
             handler.is_halted = True
             handler.waiting.clear()

@@ -86,6 +86,39 @@ def test_what_one_raises_the_others_do_not_notice(run: Run, time: VirtualTime) -
     assert "not called any more" in errors[-1].text
 
 
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, SystemExit, KeyboardInterrupt])
+def test_what_is_no_exception_is_one_handlers_mistake_too(
+    run: Run, time: VirtualTime, kind: type[BaseException]
+) -> None:
+    """The result of a canceled job, say: counted and told, and the queue of an async handler goes on."""
+    heard: list[int] = []
+    errors: list[ErrorReport] = []
+
+    def wrong(what: int) -> None:
+        raise kind
+
+    async def wrong_once(what: int) -> None:
+        await asyncio.sleep(0)
+        if what == 1:
+            raise kind
+        heard.append(-what)
+
+    async def story(handlers: Registrations) -> None:
+        handlers.add("fill", wrong, None)
+        handlers.add("fill", wrong_once, None)
+        handlers.add("fill", heard.append, None)
+        handlers.add("error", errors.append, None)
+        for number in (1, 2, 3):
+            handlers.tell("fill", number)
+        await time.passes(1)
+
+    run(story)
+
+    assert heard == [1, 2, 3, -2, -3]
+    assert len(errors) == 4
+    assert kind.__name__ in errors[0].text
+
+
 def test_errors_that_are_far_apart_halt_nobody(run: Run, time: VirtualTime) -> None:
     """The limit counts a minute."""
     calls: list[int] = []
