@@ -58,6 +58,11 @@ class Registration:
         # When its present call began; 0 between two.
         self.began_at = MonoNs(0)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a task is telling it what waits."""
+        return self.task is not None and not self.task.done()
+
     def conduct(self, now: MonoNs) -> dict[str, Any]:
         """Its counts, for the status."""
         return {
@@ -121,7 +126,7 @@ class Registrations:
                     handler.task.cancel()
 
     def _tell(self, handler: Registration, what: Any) -> None:
-        if handler.task is not None or inspect.iscoroutinefunction(handler.function):
+        if handler.is_served or inspect.iscoroutinefunction(handler.function):
             self._queue(handler, what)
             return
         handler.calls += 1
@@ -145,17 +150,15 @@ class Registrations:
                 log.warning("handler is too slow", handler=handler.name, dropped=handler.dropped)
                 self._say(handler, f"it is too slow: {handler.dropped} events were dropped, the oldest first")
         handler.waiting.append(what)
-        if handler.task is None:
+        if not handler.is_served:
             handler.task = asyncio.ensure_future(self._serve(handler, None))
 
     async def _serve(self, handler: Registration, answer: Awaitable[object] | None) -> None:
         """Finish a call that has begun, then make those that wait."""
-        try:
-            while answer is not None or handler.waiting:
-                await self._call(handler, answer)
-                answer = None
-        finally:
-            handler.task = None
+        handler.task = asyncio.current_task()  # an eager task runs before its creator knows it
+        while answer is not None or handler.waiting:
+            await self._call(handler, answer)
+            answer = None
 
     async def _call(self, handler: Registration, answer: Awaitable[object] | None) -> None:
         handler.began_at = self._clock.mono_ns()

@@ -224,6 +224,31 @@ def test_a_plain_function_may_return_something_to_wait_for(run: Run, time: Virtu
     assert told == [0, 1, 2]
 
 
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.12 brought eager tasks")
+def test_eager_tasks_serve_a_handler_as_others_do(run: Run, time: VirtualTime) -> None:
+    """A call that never waits has ended before its task is known; the next event is told all the same."""
+    told: list[int] = []
+
+    async def at_once(what: int) -> None:
+        told.append(what)
+
+    async def later(what: int) -> None:
+        await time.passes(0.1)
+        told.append(-what)
+
+    async def story(handlers: Registrations) -> None:
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - of 3.12
+        handlers.add("fill", at_once, None)
+        handlers.add("fill", later, None)
+        for number in (1, 2, 3):
+            handlers.tell("fill", number)
+        await time.passes(1)
+
+    run(story)
+
+    assert told == [1, 2, 3, -1, -2, -3]
+
+
 def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
     """While it is called."""
     told: list[str] = []
