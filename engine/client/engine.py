@@ -72,6 +72,8 @@ class Engine:
         self._running: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        # Who waits for that.
+        self._closers: set[asyncio.Task[Any] | None] = set()
         # The summary of the run, once it is over.
         self._last_summary: dict[str, Any] = {}
 
@@ -106,6 +108,7 @@ class Engine:
     async def close(self) -> None:
         """End the orders as configured, the processes, and the engine; may be called
         again."""
+        self._closers.add(asyncio.current_task())  # it may be a handler's: then it is not waited for
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         # A program that is canceled, by Ctrl-C say, still ends its orders and processes.
@@ -155,13 +158,15 @@ class Engine:
         if self._watching is not None:
             self._watching.cancel()
         if self._program is not None:
-            self._program.handlers.begin_end()
+            self._program.handlers.begin_end(self._closers)
         if self._candle_history is not None:
             await self._candle_history.close()
         if self._supervisor is not None and self._running is not None:
             self._supervisor.request_stop(CLEAN)
             with suppress(Exception):  # what went wrong is the exit reason
                 await self._running
+            if self._program is not None:
+                await self._program.handlers.end(self._closers)
             self._last_summary = self._supervisor.summary()
             self._last_summary |= await loop.run_in_executor(None, self._run.venue_facts, self._supervisor)
         await loop.run_in_executor(None, self._run.end)

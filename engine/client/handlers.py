@@ -7,13 +7,14 @@ others.
 What a handler raises is counted, logged and told to the handlers of `error`; one that
 raises too often is not called any more. An async handler is canceled when it takes longer
 than the time limit. A plain one that blocks cannot be; it is named in log and status while
-it does.
+it does. At the engine's end, async handlers of orders and fills are told all that came,
+within the same limit; what else waits is dropped.
 """
 
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Final
 
 import structlog
@@ -30,6 +31,7 @@ EVENTS: Final = (*OF_PAIRS, "balance", "trading", "notice", "connection", "error
 WAITING_MAX: Final = 1_000  # events that wait for an async handler; then the oldest is dropped, and counted
 MONEY_WAITING_MAX: Final = 100_000  # the same, of orders and fills
 MONEY: Final = ("order", "fill")
+CANCEL_S: Final = 1.0  # for calls that are canceled at the end to end
 MINUTE_NS: Final = 60 * NS_PER_S
 
 Function = Callable[[Any], object]
@@ -86,6 +88,8 @@ class Registrations:
         self._timeout_s = timeout_s
         self._errors_max = errors_per_minute_max
         self._handlers: dict[str, list[Registration]] = {event: [] for event in EVENTS}
+        # The engine is about to end: async handlers are told of orders and fills alone.
+        self._is_ending = False
 
     def add(self, event: str, function: Function, symbol: str | None) -> None:
         """Register a function; CallError for an event that there is not, or one without
@@ -115,15 +119,42 @@ class Registrations:
     def conduct(self) -> dict[str, dict[str, Any]]:
         """Every handler's counts, by its name."""
         now = self._clock.mono_ns()
-        return {handler.name: handler.conduct(now) for handlers in self._handlers.values() for handler in handlers}
+        return {handler.name: handler.conduct(now) for handler in self._all()}
 
-    def begin_end(self) -> None:
-        """Cancel the calls that wait and those under way: the engine is closed."""
+    def begin_end(self, closers: Collection[asyncio.Task[Any] | None] = ()) -> None:
+        """The engine is about to end: what waits is dropped, and counted, and the calls
+        under way are canceled, except those of orders and fills.
+
+        `closers` are tasks that wait for the end themselves; they are left alone.
+        """
+        self._is_ending = True
+        for handler in self._all():
+            if handler.event not in MONEY:
+                self._stop(handler, closers)
+
+    async def end(self, closers: Collection[asyncio.Task[Any] | None] = ()) -> None:
+        """Wait until the handlers of orders and fills were told all that waits, no longer
+        than one call may take; drop and count the rest, and cancel what has not ended."""
+        tasks = {handler.task for handler in self._all() if handler.task is not None and handler.is_served}
+        tasks -= set(closers)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._timeout_s)
+        for handler in self._all():
+            if handler.waiting:
+                log.warning("handler was not told all", handler=handler.name, dropped=len(handler.waiting))
+            self._stop(handler, closers)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_S)
+
+    def _all(self) -> Iterator[Registration]:
         for handlers in self._handlers.values():
-            for handler in handlers:
-                handler.waiting.clear()
-                if handler.task is not None and handler.task is not asyncio.current_task():
-                    handler.task.cancel()
+            yield from handlers
+
+    def _stop(self, handler: Registration, closers: Collection[asyncio.Task[Any] | None]) -> None:
+        handler.dropped += len(handler.waiting)
+        handler.waiting.clear()
+        if handler.task is not None and handler.task not in closers:
+            handler.task.cancel()
 
     def _tell(self, handler: Registration, what: Any) -> None:
         if handler.is_served or inspect.iscoroutinefunction(handler.function):
@@ -142,6 +173,9 @@ class Registrations:
             handler.task = asyncio.ensure_future(self._serve(handler, answer))
 
     def _queue(self, handler: Registration, what: Any) -> None:
+        if self._is_ending and handler.event not in MONEY:
+            handler.dropped += 1
+            return
         most = MONEY_WAITING_MAX if handler.event in MONEY else WAITING_MAX
         if len(handler.waiting) >= most:
             handler.waiting.popleft()

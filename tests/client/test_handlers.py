@@ -249,6 +249,66 @@ def test_eager_tasks_serve_a_handler_as_others_do(run: Run, time: VirtualTime) -
     assert told == [1, 2, 3, -1, -2, -3]
 
 
+def test_at_the_end_orders_and_fills_are_told_and_the_rest_is_counted(run: Run, time: VirtualTime) -> None:
+    """Also those that come while the engine ends; a call that does not end is canceled."""
+    told: list[tuple[str, int]] = []
+
+    def slowly(event: str) -> Callable[[int], Coroutine[Any, Any, None]]:
+        async def hear(what: int) -> None:
+            await time.passes(0.1)
+            told.append((event, what))
+
+        return hear
+
+    async def never_ends(_: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append(("canceled", 0))
+
+    async def story(handlers: Registrations) -> None:
+        handlers.add("fill", slowly("fill"), None)
+        handlers.add("order", never_ends, None)
+        handlers.add("book", slowly("book"), None)
+        for event in ("fill", "book", "order"):
+            for number in (1, 2):
+                handlers.tell(event, number)
+        await asyncio.sleep(0)
+        handlers.begin_end()
+        handlers.tell("fill", 3)
+        handlers.tell("book", 3)
+        await handlers.end()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert {row["event"]: row["dropped"] for row in handlers.conduct().values()} == {"fill": 0, "order": 0, "book": 2}
+
+    run(story)
+
+    assert [what for event, what in told if event == "fill"] == [1, 2, 3]
+    assert ("canceled", 0) in told
+    assert "book" not in [event for event, _ in told]
+
+
+def test_a_handler_that_ends_the_engine_is_not_waited_for(run: Run, time: VirtualTime) -> None:
+    """It waits for the end itself."""
+    told: list[int] = []
+
+    async def story(handlers: Registrations) -> None:
+        async def closes(what: int) -> None:
+            handlers.begin_end({asyncio.current_task()})
+            began = time.mono_ns()
+            await handlers.end({asyncio.current_task()})
+            assert time.mono_ns() == began
+            told.append(what)
+
+        handlers.add("fill", closes, None)
+        handlers.tell("fill", 1)
+        await time.passes(0.1)
+
+    run(story)
+
+    assert told == [1]
+
+
 def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
     """While it is called."""
     told: list[str] = []
