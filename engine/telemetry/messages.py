@@ -633,6 +633,12 @@ MESSAGES: Final = (
         "The oldest events are dropped, and counted.",
         "Do less in it.",
     ),
+    M(
+        "handler was not told all",
+        "The engine has ended, and an async handler had not taken the orders or fills that waited for it.",
+        "What waited is dropped, and counted.",
+        "Do less in it.",
+    ),
     # --- the built-in venue
     M("pair trades", "On paper, a pair's book is live: orders on it are taken and filled."),
     M(
