@@ -51,7 +51,7 @@ class Registration:
         self.errors = 0
         self.timeouts = 0
         self.dropped = 0
-        # Raised too often: not called any more.
+        # Raised too often, or was removed: not called any more.
         self.is_halted = False
         self.error_times: deque[MonoNs] = deque()
         # What an async one is still to be told, and the task that tells it.
@@ -104,11 +104,14 @@ class Registrations:
 
     def remove(self, event: str, function: Function) -> bool:
         """Forget a function; False when it was not registered for this event."""
-        kept = [handler for handler in self._handlers.get(event, ()) if handler.function != function]
-        had = event in self._handlers and len(kept) < len(self._handlers[event])
-        if had:
-            self._handlers[event] = kept
-        return had
+        known = self._handlers.get(event, [])
+        removed = [handler for handler in known if handler.function == function]
+        if removed:
+            self._handlers[event] = [handler for handler in known if handler not in removed]
+        for handler in removed:
+            handler.is_halted = True
+            handler.waiting.clear()
+        return bool(removed)
 
     def tell(self, event: str, what: Any, symbol: str | None = None) -> None:
         """Call every handler of an event; those of one pair only when it is theirs."""

@@ -328,6 +328,37 @@ def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
     assert told == ["first", "second"]
 
 
+def test_a_handler_that_was_removed_is_not_called_any_more(run: Run, time: VirtualTime) -> None:
+    """Neither for the event that is being told, nor for what waits for it; a call under way ends."""
+    told: list[tuple[str, int]] = []
+
+    async def slowly(what: int) -> None:
+        await time.passes(0.1)
+        told.append(("slowly", what))
+
+    def plain(what: int) -> None:
+        told.append(("plain", what))
+
+    async def story(handlers: Registrations) -> None:
+        def removes(_: int) -> None:
+            handlers.remove("fill", plain)
+            handlers.remove("fill", removes)
+
+        handlers.add("fill", slowly, None)
+        for number in (1, 2, 3):
+            handlers.tell("fill", number)
+        await time.passes(0.05)
+        handlers.remove("fill", slowly)
+        handlers.add("fill", removes, None)
+        handlers.add("fill", plain, None)
+        handlers.tell("fill", 4)
+        await time.passes(1)
+
+    run(story)
+
+    assert told == [("slowly", 1)]
+
+
 @pytest.mark.parametrize(
     ("event", "function", "symbol", "sentence"),
     [
