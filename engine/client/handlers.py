@@ -100,7 +100,8 @@ class Registrations:
             raise CallError(f"{event} is no event of a pair; leave out symbol")
         if not callable(function):
             raise CallError(f"a handler of {event} is called with what happened; {function!r} cannot be called")
-        self._handlers[event].append(Registration(event, function, symbol))
+        # Another list: an event that is being told now is not told to it.
+        self._handlers[event] = [*self._handlers[event], Registration(event, function, symbol)]
 
     def remove(self, event: str, function: Function) -> bool:
         """Forget a function; False when it was not registered for this event."""

@@ -359,6 +359,26 @@ def test_a_handler_that_was_removed_is_not_called_any_more(run: Run, time: Virtu
     assert told == [("slowly", 1)]
 
 
+def test_a_handler_that_is_added_while_an_event_is_told_hears_of_the_next_one(run: Run) -> None:
+    """So one may add another, or itself again, without end."""
+    told: list[tuple[str, int]] = []
+
+    async def story(handlers: Registrations) -> None:
+        def first(what: int) -> None:
+            told.append(("first", what))
+            if what == 1 and len(told) < 100:
+                handlers.add("fill", first, None)
+                handlers.add("fill", lambda what: told.append(("added", what)), None)
+
+        handlers.add("fill", first, None)
+        handlers.tell("fill", 1)
+        handlers.tell("fill", 2)
+
+    run(story)
+
+    assert told == [("first", 1), ("first", 2), ("first", 2), ("added", 2)]
+
+
 @pytest.mark.parametrize(
     ("event", "function", "symbol", "sentence"),
     [
