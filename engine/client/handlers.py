@@ -24,12 +24,14 @@ from engine.errors import CallError
 from engine.strategy.events import ErrorReport
 from engine.strategy.option_rules import did_you_mean
 from engine.strategy_host.hosted_strategy import shown
+from engine.strategy_host.loading import free_name
 from engine.units import NS_PER_S, MonoNs
 
 OF_PAIRS: Final = ("book", "rest_book", "ticker", "trade", "candle", "feed_state", "pair", "order", "fill")
 EVENTS: Final = (*OF_PAIRS, "balance", "trading", "notice", "connection", "error")
 WAITING_MAX: Final = 1_000  # events that wait for an async handler; then the oldest is dropped, and counted
 MONEY_WAITING_MAX: Final = 100_000  # the same, of orders and fills
+REMOVED: Final = "removed handlers"
 MONEY: Final = ("order", "fill")
 CANCEL_S: Final = 1.0  # for calls that are canceled at the end to end
 MINUTE_NS: Final = 60 * NS_PER_S
@@ -42,11 +44,11 @@ log = structlog.get_logger("program")
 class Registration:
     """One function that a program registered for one event."""
 
-    def __init__(self, event: str, function: Function, symbol: str | None) -> None:
+    def __init__(self, event: str, function: Function, symbol: str | None, name: str) -> None:
         self.event = event
         self.function = function
         self.symbol = symbol
-        self.name = f"{event} handler {getattr(function, '__qualname__', None) or repr(function)}"
+        self.name = name
         self.calls = 0
         self.errors = 0
         self.timeouts = 0
@@ -88,6 +90,9 @@ class Registrations:
         self._timeout_s = timeout_s
         self._errors_max = errors_per_minute_max
         self._handlers: dict[str, list[Registration]] = {event: [] for event in EVENTS}
+        # The counts of those that were removed; and those of them whose last call runs.
+        self._removed = Registration("", print, None, REMOVED)
+        self._leaving: list[Registration] = []
         # The engine is about to end: async handlers are told of orders and fills alone.
         self._is_ending = False
 
@@ -100,8 +105,9 @@ class Registrations:
             raise CallError(f"{event} is no event of a pair; leave out symbol")
         if not callable(function):
             raise CallError(f"a handler of {event} is called with what happened; {function!r} cannot be called")
+        registration = Registration(event, function, symbol, self._free_name(event, function))
         # Another list: an event that is being told now is not told to it.
-        self._handlers[event] = [*self._handlers[event], Registration(event, function, symbol)]
+        self._handlers[event] = [*self._handlers[event], registration]
 
     def remove(self, event: str, function: Function) -> bool:
         """Forget a function; False when it was not registered for this event."""
@@ -112,6 +118,8 @@ class Registrations:
         for handler in removed:
             handler.is_halted = True
             handler.waiting.clear()
+        self._leaving += removed
+        self._count_removed()
         return bool(removed)
 
     def tell(self, event: str, what: Any, symbol: str | None = None) -> None:
@@ -121,9 +129,14 @@ class Registrations:
                 self._tell(handler, what)
 
     def conduct(self) -> dict[str, dict[str, Any]]:
-        """Every handler's counts, by its name."""
+        """Every handler's counts, by its name; those that were removed are counted as
+        one."""
         now = self._clock.mono_ns()
-        return {handler.name: handler.conduct(now) for handler in self._all()}
+        self._count_removed()
+        handlers = [handler for known in self._handlers.values() for handler in known]
+        if self._removed.calls:
+            handlers.append(self._removed)
+        return {handler.name: handler.conduct(now) for handler in handlers}
 
     def begin_end(self, closers: Collection[asyncio.Task[Any] | None] = ()) -> None:
         """The engine is about to end: what waits is dropped, and counted, and the calls
@@ -153,6 +166,24 @@ class Registrations:
     def _all(self) -> Iterator[Registration]:
         for handlers in self._handlers.values():
             yield from handlers
+        yield from self._leaving
+
+    def _free_name(self, event: str, function: Function) -> str:
+        """A name that no other handler has: two lambdas of one function are called the
+        same."""
+        name = f"{event} handler {getattr(function, '__qualname__', None) or repr(function)}"
+        return free_name(name, {handler.name for handler in self._handlers[event]})
+
+    def _count_removed(self) -> None:
+        """Add the counts of the handlers that were removed, once their last call has
+        ended."""
+        leaving, self._leaving = self._leaving, []
+        for handler in leaving:
+            if handler.is_served or handler.began_at:
+                self._leaving.append(handler)
+                continue
+            for count in ("calls", "errors", "timeouts", "dropped"):
+                setattr(self._removed, count, getattr(self._removed, count) + getattr(handler, count))
 
     def _stop(self, handler: Registration, closers: Collection[asyncio.Task[Any] | None]) -> None:
         handler.dropped += len(handler.waiting)

@@ -379,6 +379,35 @@ def test_a_handler_that_is_added_while_an_event_is_told_hears_of_the_next_one(ru
     assert told == [("first", 1), ("first", 2), ("first", 2), ("added", 2)]
 
 
+def test_handlers_of_one_name_are_counted_apart_and_no_count_is_lost(run: Run, time: VirtualTime) -> None:
+    """Two lambdas of one function are called the same; what was counted of a removed one stays."""
+
+    def of_one_name(does: Callable[[], object]) -> Callable[[int], object]:
+        return lambda _: does()
+
+    async def wrong_later() -> None:
+        await time.passes(0.1)
+        raise LookupError
+
+    async def story(handlers: Registrations) -> None:
+        wrong = of_one_name(lambda: 1 / 0)
+        handlers.add("fill", wrong, None)
+        handlers.add("fill", of_one_name(lambda: None), None)
+        later = of_one_name(wrong_later)
+        handlers.add("fill", later, None)
+        handlers.tell("fill", 1)
+        assert [(row["calls"], row["errors"]) for row in handlers.conduct().values()] == [(1, 1), (1, 0), (1, 0)]
+        handlers.remove("fill", wrong)
+        handlers.remove("fill", later)
+        handlers.add("fill", wrong, None)
+        await time.passes(1)
+        rows = handlers.conduct()
+        assert sorted((row["calls"], row["errors"]) for row in rows.values()) == [(0, 0), (1, 0), (2, 2)]
+        assert rows["removed handlers"]["errors"] == 2
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     ("event", "function", "symbol", "sentence"),
     [
