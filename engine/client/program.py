@@ -38,6 +38,8 @@ class Program(Strategy):
 
     def wake_all(self) -> None:
         """Wake everybody who waits, for the engine has ended."""
+        for order in self.context.orders if hasattr(self, "context") else ():
+            order.tell_last()
         for event in tuple(self._waiting):
             self._wake(event)
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from engine.errors import OrderRefused
+from engine.errors import EngineStopped, OrderRefused
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
 from engine.orders.refusal import ErrorKind
@@ -33,6 +33,7 @@ class Order(OrderView, eq=False):
 
     _waiting: list[Any] | None = None
     _fills: deque[Fill] | None = None
+    _is_told_last: bool = False
 
     @property
     def fills(self) -> Sequence[Fill]:
@@ -47,7 +48,8 @@ class Order(OrderView, eq=False):
     async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
         """Wait until the order fulfils a condition; returns the order.
 
-        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds.
+        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds, and
+        EngineStopped when the engine has ended before.
         """
         # Here, for every command of `engine` imports this module, and most need no loop.
         import asyncio
@@ -55,6 +57,8 @@ class Order(OrderView, eq=False):
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition(self):
+                    if self._is_told_last:
+                        raise EngineStopped(f"the engine has ended, and nothing more is told of {self!r}")
                     changed = asyncio.get_running_loop().create_future()
                     if self._waiting is None:
                         self._waiting = []
@@ -67,7 +71,8 @@ class Order(OrderView, eq=False):
     async def until_acknowledged(self, timeout_s: float | None = 10.0) -> Self:
         """Wait until Kraken has acknowledged the order.
 
-        Raises OrderRefused when the engine or Kraken says no, TimeoutError as `until`.
+        Raises OrderRefused when the engine or Kraken says no, TimeoutError and EngineStopped
+        as `until`.
         """
         await self.until(lambda order: bool(order.order_id) or not order.is_open, timeout_s)
         if self.state in (OrderState.REFUSED, OrderState.REJECTED):
@@ -77,7 +82,7 @@ class Order(OrderView, eq=False):
     async def until_over(self, timeout_s: float | None = None) -> Self:
         """Wait until the order has ended, in whatever way; see `state` and `reason`.
 
-        Raises TimeoutError as `until`.
+        Raises TimeoutError and EngineStopped as `until`.
         """
         return await self.until(lambda order: not order.is_open, timeout_s)
 
@@ -91,6 +96,12 @@ class Order(OrderView, eq=False):
         """Drop the oldest of `fills`; for the engine alone."""
         if self._fills:
             self._fills.popleft()
+
+    def tell_last(self) -> None:
+        """Nothing is told of the order any more: those that wait for more wait in vain; for
+        the engine alone."""
+        self._is_told_last = True
+        self.tell_change()
 
     def tell_change(self) -> None:
         """Wake those that wait for the order; for the engine alone."""

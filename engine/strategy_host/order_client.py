@@ -427,9 +427,12 @@ class OrderClient:
         self._send_surely(StrategyEnded(self._strategy, said))
 
     def close(self) -> None:
-        """Send nothing any more, for the engine ends: its rings and doorbells go with it."""
+        """Send nothing any more, for the engine ends: its rings and doorbells go with it.
+        Those that wait for an order that is open still are told so."""
         self._ports, self._why_off = None, "the engine has ended"
         self.unsent.clear()
+        for order in self._open.values():
+            order.tell_last()
 
     # --- reports of the router
 

@@ -279,7 +279,11 @@ def test_at_the_end_orders_and_fills_are_told_and_the_rest_is_counted(run: Run, 
         handlers.tell("book", 3)
         await handlers.end()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert {row["event"]: row["dropped"] for row in handlers.conduct().values()} == {"fill": 0, "order": 0, "book": 2}
+        assert {row["event"]: row["dropped"] for row in handlers.conduct().values()} == {
+            "fill": 0,
+            "order": 0,
+            "book": 2,
+        }
 
     run(story)
 

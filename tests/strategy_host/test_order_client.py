@@ -1,5 +1,6 @@
 """What a strategy hands over may be anything: its desk raises for nothing, and what it sends can be sent on."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 
 from engine import Conditional, ErrorKind
 from engine.clock import ManualClock
+from engine.errors import EngineStopped
 from engine.kraken.trading.order_requests import BatchRow, add_order, amend_order, batch_add
 from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
@@ -581,3 +583,21 @@ def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() 
 
     assert sent[-2:] == [Cancel("quoter", [order.id]), CancelAll("quoter", "BTC/USD")]
     assert sum(isinstance(command, Cancel) for command in sent) == 1
+
+
+def test_who_waits_for_an_order_is_told_that_the_engine_has_ended() -> None:
+    """An order may outlive the engine: whoever waits for its end waits no longer, and nobody begins to."""
+
+    async def scenario() -> None:
+        desk = Desk()
+        order = desk.working()
+        waiting = asyncio.ensure_future(order.until_over())
+        await asyncio.sleep(0)
+        desk.desk.close()
+        with pytest.raises(EngineStopped, match="nothing more is told of"):
+            await asyncio.wait_for(waiting, 10)
+        with pytest.raises(EngineStopped):
+            await asyncio.wait_for(order.until_over(), 10)
+        assert await order.until_acknowledged() is order
+
+    asyncio.run(scenario())
