@@ -394,14 +394,15 @@ class Engine:
 
     async def amend(self, order: Order, *, timeout_s: float = 10.0, **options: Unpack[AmendOptions]) -> Order:
         """Change an open order in place, and wait for Kraken's answer; see
-        `Strategy.amend`.
+        `Strategy.amend`. Right after the start it waits as `buy` does.
 
         Raises OrderRefused when it was not changed, TimeoutError when no answer came. An
         order that ends meanwhile counts as changed when it shows the quantity and the limit
         that were asked for; other changes it does not show.
         """
-        program = self._live
         self._check_order(order)
+        await self._until_known(order.symbol)
+        program = self._live
         if not order.is_working:
             why = "it is over" if not order.is_open else "it is not acknowledged, or a cancel is under way"
             raise OrderRefused(f"{order.id} cannot be amended now: {why}", order)
@@ -520,7 +521,7 @@ class Engine:
 
     async def _until_known(self, symbol: object) -> None:
         """Wait a moment for a pair's rules and its first book, without which no order is
-        sent; whatever is wrong with the symbol is said of the order."""
+        sent or amended; whatever is wrong with the symbol is said of the order."""
         context = self._live.context
         if isinstance(symbol, str) and symbol in context.symbols:
             with suppress(NotAvailable):

@@ -367,7 +367,10 @@ class OrderClient:
             self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
             return False
         pair = self._pairs.get(order.symbol) or self._former_pairs.get(order.symbol)
-        if not order.is_working or pair is None:
+        if not order.is_working:
+            return False
+        if pair is None:  # an order of an earlier run, right after the start
+            self._note(order, self._why_no_pair(order.symbol).within(AMEND_REFUSED))
             return False
         try:
             report = order.report

@@ -264,6 +264,23 @@ def test_an_amend_that_cannot_be_leaves_its_reason_on_the_order() -> None:
     assert [type(command) for command in desk.sent()] == [Amend]
 
 
+def test_an_amend_before_the_pair_is_known_says_so() -> None:
+    """An order of an earlier run is told before its pair's precision is."""
+    desk = Desk()
+    report = OrderReport(
+        key="mine", order_id="O1", symbol="SOL/USD", side="buy", order_type="limit", state=OrderState.WORKING,
+        price_decimals=2, qty_decimals=8, changed_at=WallNs(NOW),
+    )  # fmt: skip
+    assert desk.reports.try_publish(REPORTS.pack(report))
+    (order,) = desk.news()
+    assert isinstance(order, Order)
+
+    assert order.is_working
+    assert desk.desk.amend(order, {"limit": 61}) is False  # type: ignore[arg-type]
+    assert order.reason.startswith("amend refused: SOL/USD cannot be traded: the venue has not told")
+    assert desk.sent() == []
+
+
 @pytest.mark.parametrize("what", [None, 5, "O1", {}])
 def test_only_an_order_can_be_amended(what: Any) -> None:
     """What is none is told in the log."""
