@@ -51,6 +51,9 @@ class OrderRefused(EngineError):
         """The order, as it stands; its `error` has the kind, and says whether trying again
         can help."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.order)
+
 
 class NotAvailable(EngineError, TimeoutError):
     """Something did not come in time; the text says what, and what stood in the way."""

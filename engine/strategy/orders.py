@@ -86,6 +86,15 @@ class Order(OrderView, eq=False):
         """
         return await self.until(lambda order: not order.is_open, timeout_s)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled or deep copy is the order as it stands: with its fills, and without
+        those that wait for the order."""
+        # The fills name the order, so they are given to it when it is known already.
+        return type(self), (self.report, self.tag), self._fills
+
+    def __setstate__(self, fills: deque[Fill]) -> None:
+        self._fills = fills
+
     def add_fill(self, fill: Fill) -> None:
         """Append to `fills`; for the engine alone."""
         if self._fills is None:

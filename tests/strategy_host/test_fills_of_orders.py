@@ -1,9 +1,15 @@
 """An order's own list of its fills: each once, oldest first, and no more of them than the desk remembers."""
 
+import asyncio
+import copy
+import pickle
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from engine.errors import OrderRefused
 from engine.orders.rings.reports import REPORTS, Fill, Order
 from engine.strategy.orders import Order as StrategyOrder
 from engine.strategy_host import order_client
@@ -50,3 +56,26 @@ def test_fills_that_nobody_remembers_are_not_kept(monkeypatch: pytest.MonkeyPatc
 def test_the_bound_is_told_where_the_list_is() -> None:
     """A reader of `Order.fills` need not look here."""
     assert f"the last {order_client.FILLS_REMEMBERED:,} of" in " ".join((StrategyOrder.fills.__doc__ or "").split())
+
+
+@pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy], ids=["pickle", "deep"])
+def test_an_order_its_fills_and_a_refusal_can_be_given_to_another_process(copied: Callable[[Any], Any]) -> None:
+    """Also while somebody waits for the order, which the fills name and which names the fills."""
+
+    async def scenario() -> None:
+        desk = Desk()
+        order = desk.working()
+        fill(desk, order, 1)
+        waiting = asyncio.ensure_future(order.until_over())
+        await asyncio.sleep(0)
+
+        again = copied(order.fills[0])
+        assert (again.exec_id, repr(again.order)) == ("T1", repr(order))
+        assert [one.exec_id for one in copied(order).fills] == ["T1"]
+        assert copied(order).report == order.report
+        refused = copied(OrderRefused("it is too large", order))
+        assert (str(refused), refused.order.id) == ("it is too large", order.id)
+        assert not waiting.done()
+        waiting.cancel()
+
+    asyncio.run(scenario())
