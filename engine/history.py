@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -460,13 +460,15 @@ def is_incomplete(path: Path, *, is_running: bool) -> bool:
     return bool(lost > mended or bool(is_open) != is_running)
 
 
-def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -> int:
+def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True, lacks: Collection[str] = ()) -> int:
     """Write everything that the journal tells into the file; returns the number of records
     read.
 
     A writer may be at work meanwhile. `records` are those of
     `engine.orders.journal.read_journal`. No row is removed: those that the journal has
-    forgotten stay. HistoryError when the file cannot be written.
+    forgotten stay. When `lacks` has come to hold something once they are read, the journal
+    was not whole, and the file stays incomplete. HistoryError when the file cannot be
+    written.
     """
     try:
         connection = _open_to_write(path)
@@ -474,6 +476,9 @@ def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -
             lost = connection.execute("SELECT lost FROM condition").fetchone()[0]
             count = _write_records(connection, records)
             with connection:
+                if lacks:
+                    connection.execute("UPDATE condition SET lost = max(lost, mended + 1)")
+                    return count
                 connection.execute(
                     "UPDATE condition SET mended = max(mended, ?), is_open = is_open AND ?", (lost, is_running)
                 )

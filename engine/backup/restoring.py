@@ -18,7 +18,7 @@ from typing import Final
 from engine.backup.copying import UNFINISHED, Copied, fill, has_state, newest_record, put_in_place
 from engine.clock import Clock
 from engine.errors import ConfigError
-from engine.orders.journal import LOCK, Journal
+from engine.orders.journal import LOCK, SUFFIX, Journal
 from engine.orders.journal_records import ModeChanged
 from engine.orders.risk import TradingMode
 
@@ -31,7 +31,7 @@ def restore_state(directory: Path, state_dir: Path, clock: Clock) -> Copied:
     Raises ConfigError where there is one, or where the copy is none; JournalUnusable for
     one that must not be traded on.
     """
-    if not directory.is_dir() or not newest_record(directory):
+    if not directory.is_dir() or not any(directory.glob(f"*{SUFFIX}")):
         raise ConfigError(
             f"{directory} is no copy of an engine's state; name a directory that `engine backup` has made"
         )

@@ -3,7 +3,6 @@
 Fills and positions are known of a stopped engine too, from its history and its journal.
 """
 
-from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,17 @@ import click
 
 from engine.cli.ask import ask_router, name_option
 from engine.cli.help import command
-from engine.cli.past import check_name, is_running, moment, state_dir_of, state_dir_option, up_to_date_history
+from engine.cli.past import (
+    check_name,
+    is_running,
+    moment,
+    state_dir_of,
+    state_dir_option,
+    tell_missing,
+    up_to_date_history,
+)
 from engine.cli.tables import json_option, print_json, print_table
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError
 from engine.units import WallNs
 
 FILLS_SHOWN = 50  # unless a time or a number is asked for
@@ -44,11 +51,12 @@ def fills(
 
     limit = limit or (FILLS_SHOWN if since is None else FILLS_SHOWN_MAX)
     begin = WallNs(0) if since is None else moment(since)
-    path = up_to_date_history(name, state_dir)
+    path, unread = up_to_date_history(name, state_dir)
     found = query_fills(path, begin, strategy=strategy, symbol=symbol, rows_max=limit + 1)
     rows = [fill_object(row) for row in found[-limit:]]
     if as_json:
         print_json({"fills": rows})
+        tell_missing(unread)
         return
     print_table(
         ("time", "strategy", "symbol", "side", "qty", "price", "cost", "fees", "liquidity", "order"),
@@ -71,6 +79,7 @@ def fills(
     )
     if len(found) > limit:
         click.echo(f"the newest {limit}; --limit shows more")
+    tell_missing(unread)
 
 
 @command(examples=("engine positions --json",))
@@ -140,22 +149,18 @@ def balances(name: str, as_json: bool) -> None:
 
 def _positions_of_journal(name: str, folder: Path) -> list[dict[str, Any]]:
     # Imported here: the other commands need no journal.
-    from engine.orders.blotter import Blotter
-    from engine.orders.journal import read_journal
+    from engine.orders.blotter import fold
+    from engine.orders.journal import newest_records
     from engine.orders.positions import position_texts
 
     check_name(name, folder)
-    blotter, count = Blotter(), 0
-    for _, record in read_journal(folder):
-        count += 1
-        with suppress(EngineError):  # a hole in the journal: the next snapshot sets it right
-            blotter.apply(record)
-    if not count:
+    records = newest_records(folder)
+    if not records:
         raise ConfigError(
             f"no engine named {name} is running, and there is no journal in {folder} that tells what it held; "
             "--state-dir names another place (trading.state_dir of the configuration)"
         )
     return [
         {"strategy": strategy, "symbol": symbol, **position_texts(state, None)}
-        for strategy, symbol, state in blotter.positions.items()
+        for strategy, symbol, state in fold(records).positions.items()
     ]

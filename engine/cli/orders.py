@@ -9,7 +9,7 @@ import click
 
 from engine.cli.ask import ask_router, name_option
 from engine.cli.help import command
-from engine.cli.past import moment, state_dir_option, up_to_date_history
+from engine.cli.past import moment, state_dir_option, tell_missing, up_to_date_history
 from engine.cli.tables import json_option, print_json, print_table, tell
 
 
@@ -26,6 +26,7 @@ from engine.cli.tables import json_option, print_json, print_table, tell
 @state_dir_option
 def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
+    unread: list[str] = []
     if since is None:
         rows = ask_router(name, {"command": "orders"})["orders"]
         rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
@@ -33,10 +34,11 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         # Imported here: none of the other commands needs a database.
         from engine.history import order_object, query_orders
 
-        path = up_to_date_history(name, state_dir)
+        path, unread = up_to_date_history(name, state_dir)
         rows = [order_object(row) for row in query_orders(path, moment(since), strategy=strategy)]
     if as_json:
         print_json({"orders": rows})
+        tell_missing(unread)
         return
     print_table(
         ("id", "strategy", "symbol", "side", "type", "qty", "filled", "limit", "state", "reason"),
@@ -57,6 +59,7 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         ],
         "no open orders" if since is None else "no orders in that time",
     )
+    tell_missing(unread)
 
 
 @command(examples=("engine cancel --all",))

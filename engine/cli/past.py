@@ -4,7 +4,7 @@ the moments that people write.
 All of it works while the engine runs and after it has stopped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,8 +57,12 @@ def state_dir_of(name: str) -> Path:
         return default_state_dir(name)
 
 
-def up_to_date_history(name: str, state_dir: Path | None) -> Path:
-    """The path of the history; rows that it lacks are written into it from the journal."""
+def up_to_date_history(name: str, state_dir: Path | None) -> tuple[Path, list[str]]:
+    """The path of the history; rows that it lacks are written into it from the journal.
+
+    With it a sentence for each part of the journal that could not be read: then rows may be
+    missing, and `tell_missing` says so once what there is has been shown.
+    """
     # Imported here: most commands need no database.
     from engine.history import is_incomplete, rebuild
     from engine.orders.journal import read_journal
@@ -67,9 +71,16 @@ def up_to_date_history(name: str, state_dir: Path | None) -> Path:
     folder = state_dir or state_dir_of(name)
     check_name(name, folder)
     path = folder / HISTORY_FILE
+    unread: list[str] = []
     if folder.is_dir() and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
-        rebuild(path, (record for _, record in read_journal(folder)), is_running=runs)
-    return path
+        rebuild(path, (record for _, record in read_journal(folder, unread)), is_running=runs, lacks=unread)
+    return path, unread
+
+
+def tell_missing(unread: Sequence[str]) -> None:
+    """Raise ConfigError when a part of the journal could not be read."""
+    if unread:
+        raise ConfigError(f"rows may be missing, for the journal could not be read to its end: {'; '.join(unread)}")
 
 
 def _is_behind(path: Path, folder: Path) -> bool:

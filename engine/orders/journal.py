@@ -322,25 +322,34 @@ def journal_holder(folder: Path) -> str | None:
     return None
 
 
-def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
+def read_journal(folder: Path, unread: list[str] | None = None) -> Iterator[tuple[int, Record]]:
     """Yield (sequence, record) of everything that is kept, in older segments too, to
     rebuild the history.
 
     A router may be writing meanwhile. A snapshot comes where its segment begins, after the
     records that it sums up, as far as their segments still exist; those that no segment
     took come with its sequence. Reading a segment ends at its first damage, and continues
-    with the next segment.
+    with the next segment; `unread` gets a sentence for each that could not be read whole.
     """
     for segment in _segments(folder):
+        path = _segment_path(folder, segment)
         try:
-            found = scan(_segment_path(folder, segment).read_bytes())
+            found = scan(path.read_bytes())
         except FileNotFoundError:
             continue  # no longer kept
-        if found.header is None or found.header.version != VERSION:
+        except OSError as error:
+            if unread is None:
+                raise
+            unread.append(f"the journal {path} cannot be read ({(error.strerror or str(error)).lower()})")
             continue
-        for sequence, payload in found.payloads:
+        try:
+            records = _records(path, found, segment)
+        except JournalUnusable as error:
+            if unread is not None:
+                unread.append(str(error))
+            records = _up_to_an_unknown_kind(found)
+        for (sequence, _), record in zip(found.payloads, records, strict=False):
             try:
-                record = decode_record(payload)
                 unwritten = (
                     [decode_record(bytes(each)) for each in record.unwritten] if isinstance(record, Snapshot) else []
                 )
@@ -349,6 +358,19 @@ def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
             for each in unwritten:
                 yield sequence, each
             yield sequence, record
+
+
+def newest_records(folder: Path) -> list[Record]:
+    """The records that a router would go on from, without its lock and without any change:
+    those of the newest segment; none without a journal.
+
+    Raises JournalUnusable when it must not be traded on, OSError when it cannot be read.
+    """
+    segments = _segments(folder)
+    if not segments:
+        return []
+    path = _segment_path(folder, segments[-1])
+    return _records(path, scan(path.read_bytes()), segments[-1])
 
 
 def copy_journal(folder: Path, target: Path) -> int:
@@ -432,6 +454,14 @@ def _records(path: Path, found: Scan, segment: int) -> list[Record]:
         raise JournalUnusable(
             _damaged(path, HEADER_BYTES, 1, "it is not the snapshot that a later segment begins with")
         )
+    return records
+
+
+def _up_to_an_unknown_kind(found: Scan) -> list[Record]:
+    records: list[Record] = []
+    with suppress(msgspec.DecodeError):
+        for _, payload in found.payloads:
+            records.append(decode_record(payload))
     return records
 
 

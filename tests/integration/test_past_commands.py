@@ -1,0 +1,87 @@
+"""What commands tell of an engine that does not run, from its journal and its history."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from engine.orders.blotter import fold
+from engine.orders.journal import Journal
+from engine.orders.journal_format import HEADER_BYTES, VERSION, pack_header
+from engine.units import WallNs
+from tests.integration.rig import Engines
+from tests.test_history import AT, life
+
+ORDERS = 6  # each is filled in two parts
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory whose journal tells of some orders, and which has no history yet."""
+    folder = tmp_path / "traded"
+    journal, _, _ = Journal.open(folder)
+    for number in range(ORDERS):
+        journal.append_all(life(number))
+    journal.close()
+    return folder
+
+
+def answer(engines: Engines, *arguments: object) -> dict[str, Any]:
+    """What a command prints with --json."""
+    done = engines.call(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def flip_the_middle(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    path.write_bytes(content)
+
+
+def of_another_version(path: Path) -> None:
+    header = bytearray(pack_header(1, 1))
+    header[8:12] = (VERSION + 1).to_bytes(4, "little")
+    header[-4:] = crc32(header[:-4]).to_bytes(4, "little")
+    path.write_bytes(bytes(header) + path.read_bytes()[HEADER_BYTES:])
+
+
+@pytest.mark.parametrize("harm", [flip_the_middle, of_another_version])
+def test_a_journal_that_is_not_whole_is_never_taken_for_less_trading(
+    engines: Engines, state: Path, harm: Callable[[Path], None]
+) -> None:
+    """No position is told; rows are shown as far as they are known, each time with the sentence that some may lack."""
+    harm(next(state.glob("*.journal")))
+    reason = "is damaged at record" if harm is flip_the_middle else "was written by a newer engine"
+
+    for arguments in (("positions",), ("fills",), ("fills",), ("fills", "--json"), ("orders", "--since", "2026-01-01")):
+        done = engines.call(*arguments, "--state-dir", state)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), arguments
+        assert reason in done.stderr, arguments
+        assert ("rows may be missing" in done.stderr) == (arguments[0] != "positions"), arguments
+    for command in ("backup", "restore"):
+        target = ("copy", "--state-dir", state) if command == "backup" else (state, "--state-dir", "elsewhere")
+        done = engines.call(command, *target)
+        assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
+    if harm is flip_the_middle:
+        rows = json.loads(engines.call("fills", "--json", "--state-dir", state).stdout)["fills"]
+        assert 0 < len(rows) < 2 * ORDERS
+
+
+def test_damage_in_a_segment_that_was_summed_up_changes_no_position(engines: Engines, state: Path) -> None:
+    """A router goes on from the newest segment alone."""
+    whole = answer(engines, "positions", "--state-dir", state)
+    journal, records, _ = Journal.open(state)
+    journal.compact(fold(records).snapshot(WallNs(AT)))
+    journal.close()
+    flip_the_middle(state / "00000001.journal")
+
+    assert whole["positions"]
+    assert answer(engines, "positions", "--state-dir", state) == whole
+    fills = engines.call("fills", "--state-dir", state)
+    assert fills.returncode == 2
+    assert "rows may be missing" in fills.stderr
