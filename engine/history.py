@@ -11,6 +11,7 @@ written. Numbers are exact text, as Kraken writes them; times are UTC text to th
 microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
 """
 
+import errno
 import os
 import sqlite3
 import threading
@@ -45,6 +46,7 @@ ROWS_MAX: Final = 10_000  # of one query
 WAL_PAGES_MAX: Final = 64  # of 4 kB, before they are moved into the file; readers may hold that up for a while
 WAL_BYTES_KEPT: Final = 256 * 1024  # of a WAL that was moved into the file
 WAL_BYTES_MAX: Final = 8 * 1024 * 1024  # behind a reader that does not end; then rows wait, and at last are dropped
+PRIMARY_CODE: Final = 0xFF  # of SQLite's result codes; what is beyond says more
 DISK_FREE_BYTES_MIN: Final = 2 * 1024 * 1024  # less is for the journal alone
 
 log = structlog.get_logger("history")
@@ -439,7 +441,10 @@ def copy_history(path: Path, target: Path) -> bool:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL beside it
         except sqlite3.Error as error:
-            raise _unreadable(path, error) from None
+            if _is_damage(error):
+                raise _unreadable(path, error) from None
+            number = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(number, str(error), str(target)) from None
     return True
 
 
@@ -484,7 +489,9 @@ def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True, l
                 )
             return count
     except (sqlite3.Error, OSError) as error:
-        raise HistoryError(f"the history {path} cannot be written: {error}; make room, or remove the file") from None
+        raise HistoryError(
+            f"the history {path} cannot be written: {error}; make room there, and see that the file may be written"
+        ) from None
 
 
 def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) -> int:
@@ -575,5 +582,16 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is at fault, and not the disk, a permission or another program."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY_CODE
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
 def _unreadable(path: Path, error: sqlite3.Error) -> HistoryError:
-    return HistoryError(f"the history {path} cannot be read ({error}); remove it, it is made anew from the journal")
+    mend = "see that it may be read, that its disk has room, and that no program holds it"
+    if _is_damage(error):
+        mend = (
+            f"move it aside (mv {path} {path}.damaged), it is made anew from the journal, as far back as that reaches"
+        )
+    return HistoryError(f"the history {path} cannot be read ({error}); {mend}")

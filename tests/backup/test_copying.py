@@ -1,5 +1,6 @@
 """Copies of a journal and a history while they are written, without an engine."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from engine.backup.copying import copy_state, has_state
 from engine.backup.restoring import restore_state
 from engine.clock import ManualClock
 from engine.errors import ConfigError, UserError
+from engine.history import HistoryError, rebuild
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import LOCK, SEGMENTS_KEPT, Journal, copy_journal, last_sequence, read_journal
 from engine.orders.journal_records import ModeChanged, RunBegan, Snapshot
 from engine.units import WallNs
+from tests.test_history import life
 
 
 def written(folder: Path, records: int) -> Journal:
@@ -113,3 +116,32 @@ def test_an_interrupted_copy_is_none(tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     with pytest.raises(UserError, match="name a place that can be written"):
         copy_state(tmp_path / "state", tmp_path / "a file" / "copy")
+
+
+def test_a_copy_without_room_blames_the_place_and_not_the_history(tmp_path: Path) -> None:
+    """The history is good: nobody is told to remove it."""
+    state = tmp_path / "state"
+    written(state, 3).close()
+    rebuild(state / "history.sqlite", [record for number in range(400) for record in life(number)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, limits[1]))
+    try:
+        with pytest.raises(ConfigError) as error:
+            copy_state(state, tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert str(tmp_path / "copy") in str(error.value)
+    assert "name a place that can be written and has room" in str(error.value)
+    assert str(state) not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_damaged_history_is_named_as_one(tmp_path: Path) -> None:
+    """It is moved aside, never removed: rows that the journal has forgotten may be in it."""
+    state = tmp_path / "state"
+    written(state, 3).close()
+    (state / "history.sqlite").write_bytes(b"no database" * 1000)
+
+    with pytest.raises(HistoryError, match=r"cannot be read .*; move it aside \(mv "):
+        copy_state(state, tmp_path / "copy")
