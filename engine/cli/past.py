@@ -4,7 +4,9 @@ the moments that people write.
 All of it works while the engine runs and after it has stopped.
 """
 
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,8 +45,11 @@ def is_running(name: str) -> bool:
 
 def check_name(name: str, folder: Path) -> None:
     """Raise ConfigError where nothing is kept of an engine of this name, in the folder that
-    nobody has chosen, and others run: one of them is meant.
+    nobody has chosen, and others run: one of them is meant. OSError for a folder that this
+    user may not look into: it would be taken for an empty one.
     """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.listdir(folder)
     if folder == default_state_dir(name) and not folder.exists() and RunDirectory(name).others():
         raise ConfigError(nobody(name))
 

@@ -96,11 +96,16 @@ class RunDirectory:
         return (self.control_path, self.router_path, self.token_path)
 
     def holder(self) -> str | None:
-        """The pid of the running engine of this name; None when there is none."""
+        """The pid of the running engine of this name; None when there is none.
+
+        Raises ConfigError when this user may not know.
+        """
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise ConfigError(_unknowable(self._lock_path, error)) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -110,11 +115,13 @@ class RunDirectory:
         return None
 
     def others(self) -> list[str]:
-        """The names of this user's other engines that run."""
+        """The names of this user's other engines that run; raises as `holder`."""
         try:
             names = sorted(path.name for path in self.path.parent.iterdir() if path.name != self.name)
-        except OSError:  # no engine has run yet
+        except (FileNotFoundError, NotADirectoryError):  # no engine has run yet
             return []
+        except OSError as error:
+            raise ConfigError(_unknowable(self.path.parent, error)) from None
         return [name for name in names if RunDirectory(name).holder() is not None]
 
     def release(self) -> None:
@@ -132,3 +139,10 @@ class RunDirectory:
                 path.rmdir()
             except OSError:
                 return  # other engines run there
+
+
+def _unknowable(path: Path, error: OSError) -> str:
+    return (
+        f"whether an engine runs cannot be seen: {path}: {(error.strerror or str(error)).lower()}; ask as the user who "
+        "runs it (`sudo -u USER …`), with the same XDG_RUNTIME_DIR"
+    )

@@ -1,0 +1,54 @@
+"""Whether an engine runs: who may not know is never told that none does."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.cli.past import check_name
+from engine.errors import ConfigError
+from engine.supervisor.run_directory import RunDirectory
+
+NOBODY = 65_534
+
+
+@contextmanager
+def as_somebody_else(folder: Path) -> Iterator[None]:
+    """For who is root, as another user; else the folder is closed to its owner, too."""
+    if os.getuid() == 0:
+        os.seteuid(NOBODY)
+    else:
+        folder.chmod(0)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        else:
+            folder.chmod(0o700)
+
+
+def test_an_engine_of_another_user_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`engine stop --if-running` would be content, and `engine halt` would halt nothing."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    running, another = RunDirectory("mine"), RunDirectory("another")
+    assert (another.holder(), another.others()) == (None, [])
+    running.acquire()
+    assert (running.holder(), another.holder(), another.others()) == (str(os.getpid()), None, ["mine"])
+    with as_somebody_else(tmp_path / "kraken-engine"):
+        for ask in (running.holder, another.holder, another.others):
+            with pytest.raises(ConfigError, match=r"cannot be seen: .*: permission denied; ask as the user who runs"):
+                ask()
+    running.release()
+
+
+def test_a_state_that_may_not_be_looked_into_is_not_said_to_be_none(tmp_path: Path) -> None:
+    """An engine that holds something would be told to hold nothing."""
+    folder = tmp_path / "state"
+    folder.mkdir(0o700)
+    check_name("mine", folder)
+    check_name("mine", tmp_path / "nowhere")
+    with as_somebody_else(folder), pytest.raises(PermissionError):
+        check_name("mine", folder)
