@@ -98,6 +98,10 @@ def positions(name: str, as_json: bool, state_dir: Path | None, cost: str | None
     shown, and profit counts what was bought by fills alone. What is held is valued while
     the engine runs, at the last verified book.
     """
+    if cost is not None and state_dir is not None:
+        raise click.UsageError("--cost is told to a running engine, by its name; leave --state-dir out")
+    if cost is None and strategy:
+        raise click.UsageError("--strategy belongs to --cost; without it all positions are shown")
     if cost is not None:
         symbol, _, price = cost.partition("=")
         rows = ask_router(name, {"command": "cost", "symbol": symbol, "price": price, "strategy": strategy})[

@@ -27,6 +27,8 @@ from engine.cli.tables import json_option, print_json, print_table, tell
 def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
     unread: list[str] = []
+    if since is None and state_dir is not None:
+        raise click.UsageError("--state-dir belongs to --since: open orders are those of a running engine, by its name")
     if since is None:
         rows = ask_router(name, {"command": "orders"})["orders"]
         rows = [row for row in rows if strategy is None or row["strategy"] == strategy]

@@ -85,3 +85,20 @@ def test_damage_in_a_segment_that_was_summed_up_changes_no_position(engines: Eng
     fills = engines.call("fills", "--state-dir", state)
     assert fills.returncode == 2
     assert "rows may be missing" in fills.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("orders", "--state-dir", "traded"), "--state-dir belongs to --since"),
+        (("positions", "--state-dir", "traded", "--cost", "BTC/USD=1"), "--cost is told to a running engine"),
+        (("positions", "--strategy", "quoter"), "--strategy belongs to --cost"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    engines: Engines, state: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    """The answer would be about another engine than the one that was meant."""
+    assert state.is_dir()
+    done = engines.call(*arguments)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
