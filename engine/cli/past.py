@@ -70,14 +70,17 @@ def up_to_date_history(name: str, state_dir: Path | None) -> tuple[Path, list[st
     """
     # Imported here: most commands need no database.
     from engine.history import is_incomplete, rebuild
-    from engine.orders.journal import read_journal
+    from engine.orders.journal import SUFFIX, read_journal
 
     runs = state_dir is None and is_running(name)
     folder = state_dir or state_dir_of(name)
     check_name(name, folder)
     path = folder / HISTORY_FILE
     unread: list[str] = []
-    if folder.is_dir() and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
+    # Where no journal is, nothing could be made from it: any directory may be named, and
+    # nothing is written there.
+    has_journal = any(folder.glob(f"*{SUFFIX}"))
+    if has_journal and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
         rebuild(path, (record for _, record in read_journal(folder, unread)), is_running=runs, lacks=unread)
     return path, unread
 

@@ -102,3 +102,21 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert state.is_dir()
     done = engines.call(*arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("command", [("fills",), ("orders", "--since", "1h")])
+def test_a_directory_that_is_no_engines_is_left_as_it_is(
+    engines: Engines, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Whatever is named: it is said that there is no history, or that this is none of ours."""
+    elsewhere = tmp_path / "photos"
+    elsewhere.mkdir()
+    done = engines.call(*command, "--state-dir", elsewhere)
+    assert (done.returncode, "there is no history at" in done.stderr) == (2, True), done.stderr
+    assert list(elsewhere.iterdir()) == []
+    foreign = elsewhere / "history.sqlite"
+    foreign.write_bytes(b"somebody's own" * 1000)
+    done = engines.call(*command, "--state-dir", elsewhere)
+    assert (done.returncode, "cannot be read" in done.stderr) == (2, True), done.stderr
+    assert [path.name for path in elsewhere.iterdir()] == ["history.sqlite"]
+    assert foreign.read_bytes() == b"somebody's own" * 1000
