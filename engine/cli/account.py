@@ -12,9 +12,11 @@ import click
 from engine.cli.ask import ask_router, name_option
 from engine.cli.help import command
 from engine.cli.past import (
+    ROWS_SHOWN_MAX,
     check_name,
     is_running,
     moment,
+    rest_text,
     state_dir_of,
     state_dir_option,
     tell_missing,
@@ -25,15 +27,14 @@ from engine.errors import ConfigError
 from engine.units import WallNs
 
 FILLS_SHOWN = 50  # unless a time or a number is asked for
-FILLS_SHOWN_MAX = 10_000
 
 
 @command(examples=("engine fills --since 7d --symbol BTC/USD",))
 @name_option
 @json_option
 @click.option("--since", metavar="TIME", help="All since then: 90m, 12h, 7d, or a date such as 2026-11-21.")
-@click.option("--limit", type=click.IntRange(1, FILLS_SHOWN_MAX),
-              help=f"The newest so many.  [default: {FILLS_SHOWN}; {FILLS_SHOWN_MAX:,} with --since]")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1, ROWS_SHOWN_MAX),
+              help=f"The newest so many.  [default: {FILLS_SHOWN}; {ROWS_SHOWN_MAX:,} with --since]")  # fmt: skip
 @click.option("--strategy", help="Only fills of this strategy.")
 @click.option("--symbol", help="Only fills of this pair.")
 @state_dir_option
@@ -49,13 +50,13 @@ def fills(
     """Show the last fills, oldest first; of a running or a stopped engine."""
     from engine.history import fill_object, query_fills
 
-    limit = limit or (FILLS_SHOWN if since is None else FILLS_SHOWN_MAX)
+    limit = limit or (FILLS_SHOWN if since is None else ROWS_SHOWN_MAX)
     begin = WallNs(0) if since is None else moment(since)
     path, unread = up_to_date_history(name, state_dir)
     found = query_fills(path, begin, strategy=strategy, symbol=symbol, rows_max=limit + 1)
     rows = [fill_object(row) for row in found[-limit:]]
     if as_json:
-        print_json({"fills": rows})
+        print_json({"fills": rows, "has_more": len(found) > limit})
         tell_missing(unread)
         return
     print_table(
@@ -78,7 +79,7 @@ def fills(
         "no fills yet" if since is None else "no fills in that time",
     )
     if len(found) > limit:
-        click.echo(f"the newest {limit}; --limit shows more")
+        click.echo(rest_text(path, limit, ROWS_SHOWN_MAX))
     tell_missing(unread)
 
 

@@ -9,7 +9,14 @@ import click
 
 from engine.cli.ask import ask_router, name_option
 from engine.cli.help import command
-from engine.cli.past import moment, state_dir_option, tell_missing, up_to_date_history
+from engine.cli.past import (
+    ROWS_SHOWN_MAX,
+    moment,
+    rest_text,
+    state_dir_option,
+    tell_missing,
+    up_to_date_history,
+)
 from engine.cli.tables import json_option, print_json, print_table, tell
 
 
@@ -27,6 +34,7 @@ from engine.cli.tables import json_option, print_json, print_table, tell
 def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
     unread: list[str] = []
+    rest = ""
     if since is None and state_dir is not None:
         raise click.UsageError("--state-dir belongs to --since: open orders are those of a running engine, by its name")
     if since is None:
@@ -37,9 +45,11 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         from engine.history import order_object, query_orders
 
         path, unread = up_to_date_history(name, state_dir)
-        rows = [order_object(row) for row in query_orders(path, moment(since), strategy=strategy)]
+        found = query_orders(path, moment(since), strategy=strategy, rows_max=ROWS_SHOWN_MAX + 1)
+        rows = [order_object(row) for row in found[-ROWS_SHOWN_MAX:]]
+        rest = rest_text(path, ROWS_SHOWN_MAX, ROWS_SHOWN_MAX) if len(found) > ROWS_SHOWN_MAX else ""
     if as_json:
-        print_json({"orders": rows})
+        print_json({"orders": rows, "has_more": bool(rest)})
         tell_missing(unread)
         return
     print_table(
@@ -61,6 +71,8 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         ],
         "no open orders" if since is None else "no orders in that time",
     )
+    if rest:
+        click.echo(rest)
     tell_missing(unread)
 
 

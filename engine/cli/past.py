@@ -18,6 +18,7 @@ from engine.state_directory import HISTORY_FILE, default_state_dir
 from engine.supervisor.run_directory import RunDirectory
 from engine.units import NS_PER_S, WallNs
 
+ROWS_SHOWN_MAX = 10_000
 PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 state_dir_option = click.option(
@@ -89,6 +90,13 @@ def tell_missing(unread: Sequence[str]) -> None:
     """Raise ConfigError when a part of the journal could not be read."""
     if unread:
         raise ConfigError(f"rows may be missing, for the journal could not be read to its end: {'; '.join(unread)}")
+
+
+def rest_text(path: Path, shown: int, shown_max: int) -> str:
+    """Where the older rows are, when only the newest `shown` were: a line."""
+    if shown < shown_max:
+        return f"the newest {shown}; --limit shows more"
+    return f"the newest {shown:,}; {path} has them all, for any SQL tool"
 
 
 def _is_behind(path: Path, folder: Path) -> bool:

@@ -8,6 +8,8 @@ from zlib import crc32
 
 import pytest
 
+from engine.cli.past import rest_text
+from engine.history import rebuild
 from engine.orders.blotter import fold
 from engine.orders.journal import Journal
 from engine.orders.journal_format import HEADER_BYTES, VERSION, pack_header
@@ -120,3 +122,20 @@ def test_a_directory_that_is_no_engines_is_left_as_it_is(
     assert (done.returncode, "cannot be read" in done.stderr) == (2, True), done.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["history.sqlite"]
     assert foreign.read_bytes() == b"somebody's own" * 1000
+
+
+def test_what_is_too_long_to_show_says_so(engines: Engines, tmp_path: Path) -> None:
+    """10,000 rows at most, for people and for programs."""
+    path = tmp_path / "busy" / "history.sqlite"
+    rebuild(path, [record for number in range(10_001) for record in life(number)], is_running=False)
+    orders = ("orders", "--since", "2026-01-01", "--state-dir", path.parent)
+    fills = ("fills", "--since", "2026-01-01", "--state-dir", path.parent)
+
+    for what, command in (("orders", orders), ("fills", fills)):
+        told = answer(engines, *command)
+        assert (len(told[what]), told["has_more"]) == (10_000, True)
+    few = answer(engines, "fills", "--limit", 5, "--state-dir", path.parent)
+    assert (len(few["fills"]), few["has_more"]) == (5, True)
+    assert not answer(engines, "orders", "--since", "2030-01-01", "--state-dir", path.parent)["has_more"]
+    assert rest_text(path, 50, 10_000) == "the newest 50; --limit shows more"
+    assert rest_text(path, 10_000, 10_000) == f"the newest 10,000; {path} has them all, for any SQL tool"
