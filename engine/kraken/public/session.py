@@ -852,26 +852,37 @@ class PublicSession:
         return events
 
     def _confirmed(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
+        if reply.method == "unsubscribe":
+            return self._given_back(subscription, now)
         if not self._is_wanted(subscription):
             return NO_EVENTS
-        if reply.method != "unsubscribe":
-            self._note_confirmed(subscription)
-        feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
-        if reply.method == "unsubscribe":
-            if feed is None or not feed.streaming:
-                return NO_EVENTS
-            if feed.is_renewed:  # a renewal of a silent book: it stays live
-                feed.given_back_at = now
-                return NO_EVENTS
-            self._end(feed)
-            return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
+        self._note_confirmed(subscription)
         subscription.phase = Phase.CONFIRMED
         if subscription.channel not in WITH_SNAPSHOT:
             subscription.deadline = MonoNs(0)
+        feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
         if feed is not None:
             depth = reply.result.depth if reply.result else None
             feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
+
+    def _given_back(self, subscription: Subscription, now: MonoNs) -> Sequence[Event]:
+        """Kraken has ended a subscription: no book streams by it any more."""
+        feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
+        asked = feed.subscription if feed is not None else None
+        if feed is None or asked is None or not feed.streaming:
+            return NO_EVENTS
+        if asked is not subscription:
+            if asked.phase is Phase.CONFIRMED:
+                return NO_EVENTS
+            # It was given back and is wanted again, and its last snapshot came in between.
+            # It was not the answer that the new request waits for.
+            self._subscriptions.expect_answer(asked, now)
+        elif feed.is_renewed:  # a renewal of a silent book: it stays live
+            feed.given_back_at = now
+            return NO_EVENTS
+        self._end(feed)
+        return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
 
     def _is_wanted(self, subscription: Subscription) -> bool:
         """False for one that was removed since it was requested, wanted again or not."""

@@ -279,6 +279,14 @@ class Subscriptions:
                 late.append(subscription)
         return late
 
+    def expect_answer(self, subscription: Subscription, now: MonoNs) -> None:
+        """Let the answer to its request be late from one deadline after now; not where none
+        is under way.
+        """
+        if subscription.phase is Phase.REQUESTED:
+            subscription.deadline = MonoNs(now + self._deadline_ns)
+            self._deadlines.append((subscription.deadline, subscription))
+
     def slow_down(self, now: MonoNs) -> None:
         """After Kraken's "Exceeded msg rate": send nothing for RATE_PENALTY_NS, then at the
         usual pace without a burst.
@@ -303,8 +311,7 @@ class Subscriptions:
         params.include_tokenized_assets = True if subscriptions[0].channel == "instrument" else UNSET
         for subscription in subscriptions:
             subscription.phase = Phase.REQUESTED
-            subscription.deadline = MonoNs(now + self._deadline_ns)
-            self._deadlines.append((subscription.deadline, subscription))
+            self.expect_answer(subscription, now)
         return requests.subscribe(params, self._req_id)
 
     def _params(self, method: str, subscriptions: list[Subscription]) -> SubscribeParams:

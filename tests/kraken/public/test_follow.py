@@ -111,6 +111,45 @@ def test_given_back_and_wanted_again_it_is_unsubscribed_first():
     assert str(session.feeds["BTC/USD"].state) == "live"
 
 
+def wanted_again_while_the_first_snapshot_is_on_its_way():
+    """The session; and the requests: to subscribe, to give back, to subscribe again. The snapshot has come."""
+    tape = sol()
+    session = live(Tape())
+    requests = []
+    for channels in (BOOK, NO_CHANNELS, BOOK):
+        session.follow("SOL/USD", 1, channels, T0)
+        session.poll(T0)
+        requests += session.to_send()
+    session.receive(acks(requests[0])[0], T0)
+    assert states(session.receive(tape.snapshot(), T0)) == [("SOL/USD", "live")]
+    return session, tape, requests
+
+
+def test_a_book_is_not_live_by_the_snapshot_of_a_subscription_that_has_ended():
+    """Live while Kraken streams by the first one, stale when it says that it has ended that, live by its own."""
+    session, tape, (_, give_back, again) = wanted_again_while_the_first_snapshot_is_on_its_way()
+    assert changed(session.receive(tape.nudge(), T0)) == ["SOL/USD"]
+    ended = session.receive(acks(give_back)[0], T0)
+
+    assert states(ended) == [("SOL/USD", "stale")]
+    assert session.receive(acks(again)[0], T0) == ()
+    assert states(session.receive(tape.snapshot(), T0)) == [("SOL/USD", "live")]
+    assert states(poll(session, T0, T0 + 15 * S)) == []
+
+
+def test_the_snapshot_of_a_subscription_that_has_ended_is_no_answer_to_the_next():
+    """Kraken takes too many messages amiss and never answers the second request: after its deadline it is repeated."""
+    session, _, (_, give_back, again) = wanted_again_while_the_first_snapshot_is_on_its_way()
+    session.receive(acks(give_back)[0], T0)
+    session.receive(error(again, "Exceeded msg rate"), T0)
+    poll(session, T0, T0 + 9 * S)
+    early = asked(sent(session), "subscribe")
+    poll(session, T0 + 9 * S, T0 + 11 * S)
+
+    assert "SOL/USD" not in early
+    assert "SOL/USD" in asked(sent(session), "subscribe")
+
+
 def test_a_book_in_doubt_that_is_given_back_is_unsubscribed_once():
     """Its renewal waits to be asked for; that is void."""
     btc = Tape()
