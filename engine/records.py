@@ -80,8 +80,9 @@ class FeedState(IntEnum):
     """Whether a pair's book may be trusted.
 
     live: its last checksum verified. stale: in doubt, being resynchronised, or Kraken is in
-    maintenance. untrusted: resynchronised again and again without success; retried slowly.
-    unsubscribed: nobody follows the book any more, so nothing is known of it.
+    maintenance. untrusted: resynchronised again and again without success, or refused by
+    Kraken; retried slowly. unsubscribed: nobody follows the book any more, so nothing is
+    known of it.
 
     A live book may be unproved: it has long had no message, on a connection that lives, and
     a fresh snapshot has been asked for.

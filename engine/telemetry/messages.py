@@ -243,7 +243,8 @@ MESSAGES: Final = (
         "subscription refused",
         "Kraken refused a channel; `advice` says why and what to do.",
         "Of a pair that was just asked for, the run ends or the caller is told; of a pair that was live, its book is "
-        "untrusted. Of the account, no order is taken until it is mended.",
+        "untrusted, and asked for again after a minute and then ever more rarely, or when Kraken tells of the pair. "
+        "Of the account, no order is taken until it is mended.",
         "What `advice` says.",
     ),
     M("frame …", "A raw frame that was received or sent, with `log.frames`; secrets are taken out."),

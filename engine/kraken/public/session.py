@@ -160,7 +160,7 @@ class PublicSession:
         self.tickers = 0
         self.candles_received = 0
         self.level3 = 0
-        # Errors from Kraken that refuse no subscription permanently.
+        # Errors from Kraken that are told as no refusal of a subscription, or as one again.
         self.refused = 0
         # Connections so far; a change says that nothing of the last one holds any more.
         self.connections = 0
@@ -217,9 +217,11 @@ class PublicSession:
         return symbol in self._pairs_told or symbol in self._untold
 
     def is_refused(self, channel: str, symbol: str) -> bool:
-        """Whether Kraken has refused this subscription for good."""
+        """Whether Kraken has refused this subscription on the present connection, or does
+        not list its pair any more, and has not served it since.
+        """
         asked = self._subscriptions.all.get((channel, symbol))
-        return asked is not None and asked.phase is Phase.REFUSED
+        return asked is not None and (asked.phase is Phase.REFUSED or asked.refusals > 0)
 
     @property
     def heard(self) -> Heard:
@@ -601,6 +603,7 @@ class PublicSession:
         feed.resync_at = MonoNs(0)
         assert feed.subscription is not None
         feed.subscription.deadline = MonoNs(0)
+        self._subscriptions.accepted(feed.subscription)
 
     def _loaded(self, feed: BookFeed, received_at: MonoNs) -> Sequence[Event]:
         """Stream a pair whose snapshot has verified, unless its book is crossed."""
@@ -752,7 +755,10 @@ class PublicSession:
             events += self._precision_changed(feed, now)
         self._pairs_told[pair.symbol] = pair
         events.append(self._pair_changed(pair))
-        if pair.status == DELISTED and feed.subscription is not None:
+        if pair.status != DELISTED:
+            self._subscriptions.hasten(pair.symbol, now)
+        elif feed.subscription is not None:
+            self._subscriptions.withdraw(feed.subscription, now)
             events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
         return events
 
@@ -786,15 +792,11 @@ class PublicSession:
         return events
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
-        """Make a pair untrusted that Kraken does not offer; nothing is requested for it on
-        this connection any more.
+        """Make a pair untrusted whose book Kraken does not offer: it is asked for again
+        after a pause, and when Kraken says something else of the pair.
         """
         self._end(feed)
         feed.resync_at = MonoNs(0)
-        if feed.subscription is not None:
-            feed.subscription.phase = Phase.REFUSED
-            feed.subscription.deadline = MonoNs(0)
-            self._subscriptions.forget(feed.subscription)
         return self._change_state(feed, FeedState.UNTRUSTED, reason)
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -856,10 +858,7 @@ class PublicSession:
             return self._given_back(subscription, now)
         if not self._is_wanted(subscription):
             return NO_EVENTS
-        self._note_confirmed(subscription)
-        subscription.phase = Phase.CONFIRMED
-        if subscription.channel not in WITH_SNAPSHOT:
-            subscription.deadline = MonoNs(0)
+        self._note_served(subscription)
         feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
         if feed is not None:
             depth = reply.result.depth if reply.result else None
@@ -888,7 +887,11 @@ class PublicSession:
         """False for one that was removed since it was requested, wanted again or not."""
         return self._subscriptions.all.get((subscription.channel, subscription.symbol)) is subscription
 
-    def _note_confirmed(self, subscription: Subscription) -> None:
+    def _note_served(self, subscription: Subscription) -> None:
+        subscription.phase = Phase.CONFIRMED
+        self._subscriptions.accepted(subscription)
+        if subscription.channel not in WITH_SNAPSHOT:
+            subscription.deadline = MonoNs(0)
         feed = self.feeds.get(subscription.symbol or "")
         if feed is not None:
             self._set_confirmed(feed, feed.confirmed | CONFIRMED_BY[CHANNEL_OF_NAME[subscription.channel]])
@@ -902,18 +905,18 @@ class PublicSession:
             # No snapshot comes: after the deadline it is unsubscribed and subscribed again.
             return NO_EVENTS
         if kind is ErrorKind.SUBSCRIBED:
-            self._note_confirmed(subscription)
-            subscription.phase = Phase.CONFIRMED
-            if subscription.channel not in WITH_SNAPSHOT:
-                subscription.deadline = MonoNs(0)
+            self._note_served(subscription)
             return NO_EVENTS
-        subscription.phase = Phase.REFUSED
-        subscription.deadline = MonoNs(0)
+        is_told = subscription.refusals > 0
+        self._subscriptions.refuse(subscription, now)
         symbol = subscription.symbol or "all pairs"
         listed = {pair.symbol: pair.status for pair in self._listed.values()}
         is_configured = symbol in (*self.settings.symbols, "all pairs")
         advice = refusal_text(error, subscription.channel, symbol, listed, is_configured=is_configured)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
+        if is_told:
+            self.refused += 1
+            events = NO_EVENTS
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             gone = self._gone(feed, advice)
@@ -952,6 +955,7 @@ class PublicSession:
             # Silence is normal then, and requests would be a storm: all waits for its end.
             return NO_EVENTS
         events: list[Event] = []
+        self._subscriptions.retry(now)
         for subscription in self._subscriptions.overdue(now):
             self._liveness.doubt_requests()
             if subscription.channel != "book":

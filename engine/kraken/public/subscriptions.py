@@ -5,6 +5,7 @@ them.
     renew()                 ─► doubted ├─► due() paced, batched, numbered ──► the wire
     remove()                ─► leaving │                │
     renew_idly()            ─► silent  ┘                │
+    refuse(), withdraw() ─► pausing ─► retry(), hasten(): wanted again
     replied() ◄── acknowledgement or error, one a symbol ◄──┘   or overdue()
 
 Priorities: first subscribe what has just been unsubscribed, then books in doubt, then give
@@ -26,11 +27,16 @@ from msgspec import UNSET
 from engine.kraken.connection import requests
 from engine.kraken.connection.messages import Reply
 from engine.kraken.connection.requests import SubscribeParams
+from engine.kraken.connection.retry import NEVER
 from engine.units import NS_PER_S, MonoNs
 
 REQUESTS_BURST = 10  # requests that may be sent at once before pacing begins
 # Between two requests for silent pairs that are not full, so that more pairs share one.
 QUIET_INTERVAL_NS = NS_PER_S
+# After a refusal, the first time and at most: each further one in a row doubles the pause.
+REFUSED_PAUSE_NS = 60 * NS_PER_S
+REFUSED_PAUSE_NS_MAX = 16 * REFUSED_PAUSE_NS
+REFUSED_PAUSE_NS_MIN = 5 * NS_PER_S  # whatever Kraken says of the pair meanwhile
 RATE_PENALTY_NS = 5 * NS_PER_S  # without requests after Kraken's "Exceeded msg rate"
 
 
@@ -40,13 +46,15 @@ class Phase(Enum):
     WANTED = auto()  # queued, or to be queued again
     REQUESTED = auto()  # on the wire, unanswered
     CONFIRMED = auto()
-    REFUSED = auto()
+    REFUSED = auto()  # and wanted again after a pause
 
 
 class Subscription:
     """One channel of one pair (or of all, for the instrument channel)."""
 
-    __slots__ = ("channel", "deadline", "depth", "interval", "phase", "snapshot", "symbol", "trigger")
+    __slots__ = (
+        "channel", "deadline", "depth", "interval", "phase", "refusals", "refused_at", "snapshot", "symbol", "trigger",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,6 +76,9 @@ class Subscription:
         self.phase = Phase.WANTED
         # When the awaited answer is late; 0 while none is awaited.
         self.deadline = MonoNs(0)
+        # Refusals in a row on this connection; and when it was refused last, or withdrawn.
+        self.refusals = 0
+        self.refused_at = MonoNs(0)
 
     @property
     def like(self) -> tuple[object, ...]:
@@ -139,8 +150,10 @@ class Subscriptions:
         # at most one of the others: to subscribe after their unsubscription; in doubt, to
         # unsubscribe; to subscribe; silent, to unsubscribe when nothing else waits.
         self._resubscribe, self._doubted, self._wanted, self._silent = _Lane(), _Lane(), _Lane(), _Lane()
-        # Removed, to unsubscribe; none of them is in `all`.
+        # To unsubscribe: removed, or of a pair that Kraken does not offer any more.
         self._leaving = _Lane()
+        # Refused or withdrawn, and when each is wanted again.
+        self._pausing: dict[Subscription, MonoNs] = {}
         # When the next request for silent pairs may be sent; a full one need not wait.
         self._silent_at = MonoNs(0)
         # Sent requests by number, with the subscriptions that are not answered yet. What
@@ -162,7 +175,9 @@ class Subscriptions:
             lane.clear()
         self._unanswered.clear()
         self._deadlines.clear()
+        self._pausing.clear()
         for subscription in self.all.values():
+            subscription.refusals = 0
             self.want(subscription)
 
     def add(self, subscription: Subscription) -> None:
@@ -176,9 +191,56 @@ class Subscriptions:
         self.all.pop((subscription.channel, subscription.symbol), None)
         is_requested = subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED)
         self.forget(subscription)
+        self._pausing.pop(subscription, None)
         subscription.deadline = MonoNs(0)
         if is_requested:
             self._leaving.put([subscription])
+
+    def refuse(self, subscription: Subscription, now: MonoNs) -> None:
+        """Note that Kraken refuses it, and want it again after a pause: a minute, and ever
+        longer while Kraken goes on refusing.
+        """
+        pause_ns = min(REFUSED_PAUSE_NS << min(subscription.refusals, 16), REFUSED_PAUSE_NS_MAX)
+        subscription.refusals += 1
+        is_withdrawn = self._pausing.get(subscription) == NEVER
+        self._pause(subscription, now, NEVER if is_withdrawn else MonoNs(now + pause_ns))
+
+    def withdraw(self, subscription: Subscription, now: MonoNs) -> None:
+        """Give it back, for Kraken has taken its pair off the list; it is wanted again by
+        `hasten`, or on the next connection.
+        """
+        if subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED):
+            self._leaving.put([subscription])
+        self._pause(subscription, now, NEVER)
+
+    def _pause(self, subscription: Subscription, now: MonoNs, until: MonoNs) -> None:
+        self.forget(subscription)
+        subscription.phase = Phase.REFUSED
+        subscription.deadline = MonoNs(0)
+        subscription.refused_at = now
+        self._pausing[subscription] = until
+
+    def hasten(self, symbol: str, now: MonoNs) -> None:
+        """Want again at once what was refused of this pair, though not within
+        REFUSED_PAUSE_NS_MIN of its refusal.
+        """
+        for subscription, until in self._pausing.items():
+            if subscription.symbol == symbol:
+                soon = max(now, subscription.refused_at + REFUSED_PAUSE_NS_MIN)
+                self._pausing[subscription] = MonoNs(min(until, soon))
+
+    def retry(self, now: MonoNs) -> None:
+        """Queue what was refused and whose pause is over."""
+        for subscription in [each for each, until in self._pausing.items() if now >= until]:
+            del self._pausing[subscription]
+            self.want(subscription)
+
+    def accepted(self, subscription: Subscription) -> None:
+        """Note that Kraken serves it: an earlier refusal does not count any more."""
+        subscription.refusals = 0
+        self._pausing.pop(subscription, None)
+        if subscription.phase is Phase.REFUSED:  # served without an answer
+            subscription.phase = Phase.CONFIRMED
 
     def want(self, subscription: Subscription) -> None:
         """Queue a subscription to be requested."""

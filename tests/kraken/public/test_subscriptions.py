@@ -227,12 +227,12 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("symbol", "message", "mend"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refusal_names_the_pair_and_the_mend(symbol, message, mend):
-    """One sentence: which channel of which pair, in Kraken's words, and what to change. The pair is no longer tried."""
+    """One sentence: which channel of which pair, in Kraken's words, and what to change. It is not tried again soon."""
     session = quiet_session(symbol, "ETH/USD")
     session.receive(KNOWN, T0)
     _, request = session.to_send()
     events = session.receive(error(request, message, symbol), T0)
-    poll(session, T0, T0 + 120 * S)
+    poll(session, T0, T0 + 59 * S)
 
     (refused,) = [event for event in events if isinstance(event, Refused)]
     assert (refused.channel, refused.symbol) == ("book", symbol)
@@ -240,6 +240,119 @@ def test_a_refusal_names_the_pair_and_the_mend(symbol, message, mend):
     assert mend in refused.advice
     assert states(events) == [(symbol, "untrusted")]
     assert symbol not in asked(sent(session), "subscribe")
+
+
+def refused_while_live(tape, until_s, *, answers):
+    """A live pair that Kraken does not offer on the next connection: when its book was asked for there, and the events.
+
+    `answers`: to a request at a time (frames).
+    """
+    session = live(tape)
+    session.closed(T0, "test")
+    session.opened(T0)
+    times, told = [], []
+    for now in range(T0, T0 + until_s * S, 100 * MS):
+        told += session.poll(now)
+        for request in session.to_send():
+            if b'"ping"' in request:
+                session.receive(b'{"method":"pong"}', now)
+            elif b'"book"' in request:
+                assert b'"subscribe"' in request
+                times.append((now - T0) // S)
+                told += [event for frame in answers(request, now) for event in session.receive(frame, now)]
+            else:
+                told += [event for frame in acks(request) for event in session.receive(frame, now)]
+    return session, times, told
+
+
+def test_a_pair_that_kraken_refuses_is_asked_for_again_ever_more_rarely():
+    """After a minute, then two, four, at most sixteen; it is told once, and every refusal is counted."""
+
+    def answers(request, _):
+        return [error(request, "Currency pair not supported BTC/USD", "BTC/USD")]
+
+    session, times, told = refused_while_live(Tape(), 3600, answers=answers)
+
+    assert [(later - earlier) // 60 for earlier, later in pairwise(times)] == [1, 2, 4, 8, 16, 16]
+    assert states(told) == [("BTC/USD", "untrusted")]
+    assert [type(event) for event in told].count(Refused) == 1
+    assert session.refused == len(times) - 1
+    assert session.is_refused("book", "BTC/USD")
+
+
+def test_a_pair_that_kraken_refused_once_is_live_again_after_a_minute():
+    """As when Kraken's own list was not loaded yet: one refusal is not for ever."""
+    tape = Tape()
+    refusals = ["Currency pair not supported BTC/USD"]
+
+    def answers(request, _):
+        return [error(request, refusals.pop(), "BTC/USD")] if refusals else [*acks(request), tape.snapshot()]
+
+    session, times, told = refused_while_live(tape, 90, answers=answers)
+
+    assert times == [0, 60]
+    assert states(told) == [("BTC/USD", "untrusted"), ("BTC/USD", "live")]
+    assert changed(session.receive(tape.nudge(), T0 + 90 * S)) == ["BTC/USD"]
+    assert not session.is_refused("book", "BTC/USD")
+
+
+def listing(status):
+    pair = b'{"symbol":"BTC/USD","status":"%s","qty_precision":8,"price_precision":1}' % status
+    return b'{"channel":"instrument","type":"update","data":{"assets":[],"pairs":[%s]}}' % pair
+
+
+@pytest.mark.parametrize("channel", ["book", "trade", "ticker"])
+def test_what_was_refused_is_asked_for_again_when_kraken_tells_of_its_pair(channel):
+    """Five seconds after the refusal at the earliest."""
+    session = new_session("BTC/USD", candle_interval_min=None)
+    for request in session.to_send():
+        is_refused = f'"{channel}"'.encode() in request
+        for answer in [error(request, "Currency pair not supported BTC/USD")] if is_refused else acks(request):
+            session.receive(answer, T0)
+    session.receive(listing(b"delisted"), T0)
+    poll(session, T0, T0 + S)
+    sent(session)
+    session.receive(listing(b"online"), T0 + S)
+    poll(session, T0 + S, T0 + 4900 * MS)
+    early = asked(sent(session), "subscribe", channel)
+    poll(session, T0 + 5 * S, T0 + 5 * S)
+
+    assert early == []
+    assert asked(sent(session), "subscribe", channel) == ["BTC/USD"]
+
+
+def test_a_pair_that_was_delisted_is_given_back_and_comes_back_when_it_is_listed():
+    """While it is off the list Kraken streams nothing of it that nobody takes, and nothing is asked."""
+    tape = Tape()
+    session = live(tape)
+    gone = session.receive(listing(b"delisted"), T0)
+    poll(session, T0, T0 + S)
+    given_back = asked(sent(session), "unsubscribe")
+    later = poll(session, T0 + S, T0 + 3600 * S, S)
+    asked_meanwhile = asked(sent(session), "subscribe")
+    back = session.receive(listing(b"online"), T0 + 3600 * S)
+    poll(session, T0 + 3600 * S, T0 + 3600 * S + 100 * MS)
+    again = asked(sent(session), "subscribe")
+
+    assert states(gone) == [("BTC/USD", "untrusted")]
+    assert given_back == ["BTC/USD"]
+    assert (states(later), asked_meanwhile, states(back)) == ([], [], [])
+    assert again == ["BTC/USD"]
+    assert states(session.receive(tape.snapshot(), T0 + 3601 * S)) == [("BTC/USD", "live")]
+
+
+def test_a_book_that_was_delisted_while_its_snapshot_was_on_its_way_is_in_doubt_and_asked_for():
+    """That snapshot makes it live; when Kraken says that it was given back it is stale, and Kraken is asked anew."""
+    tape = Tape()
+    session = live(tape)
+    session.receive(listing(b"delisted"), T0)
+    session.poll(T0)
+    (give_back,) = [request for request in session.to_send() if b'"unsubscribe"' in request]
+    events = [*session.receive(tape.snapshot(), T0), *session.receive(acks(give_back)[0], T0)]
+    poll(session, T0, T0 + 6 * S)
+
+    assert states(events) == [("BTC/USD", "live"), ("BTC/USD", "stale")]
+    assert asked(sent(session), "subscribe") == ["BTC/USD"]
 
 
 def test_a_wrong_depth_concerns_every_pair_of_its_request():
