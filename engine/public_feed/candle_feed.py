@@ -8,7 +8,8 @@ own channel beside them. Pure; time is passed in.
     ticker ─► take_ticker() ─► shows where a last trade is missing
 
 The clock is Kraken's, as its quickest messages of the last minutes have told it, so a
-calendar of this host that is wrong closes nothing early. All trades up to a second before
+calendar of this host that is wrong closes nothing early; nor does one message of Kraken's
+whose time is wrong, for what moves the clock is confirmed by another. All trades up to a second before
 Kraken was last heard are known, while the subscription holds, and no trade is held behind a
 gap.
 """
@@ -124,9 +125,11 @@ class CandleFeed:
         self._not_served: dict[int, None] = {}
         # Of the newest trade that came at once: its arrival, and Kraken's time of it. And
         # how far Kraken's time was from the monotonic clock, by the quickest message of
-        # this window and of the last; when that ends, and which book is looked at next.
-        self._arrival = (MonoNs(0), 0)
+        # this window and of the last; what a message of this window says beyond that, and
+        # its arrival; when the window ends, and which book is looked at next.
+        self._arrival = (MonoNs(0), WallNs(0))
         self._offsets = (UNKNOWN, UNKNOWN)
+        self._unconfirmed = (UNKNOWN, MonoNs(0))
         self._window_until = MonoNs(0)
         self._looked_at = 0
         # What REST is to be asked for, and when that is looked at again.
@@ -338,18 +341,35 @@ class CandleFeed:
             return
         self._looked_at = (self._looked_at + 1) % len(self._index_of)
         book = self._session.feeds[next(islice(self._index_of, self._looked_at, None))]
-        for received_at, at in (self._arrival, (book.heard_at, wall_ns(book.timestamp))):
-            if received_at and at:
-                newest, before = self._offsets
-                if now >= self._window_until:
-                    self._window_until = MonoNs(now + WINDOW_NS)
-                    newest, before = UNKNOWN, newest
-                self._offsets = max(newest, at - received_at), before
-        self._arrival = MonoNs(0), 0
+        if now >= self._window_until:
+            self._window_until = MonoNs(now + WINDOW_NS)
+            self._offsets = UNKNOWN, self._offsets[0]
+            self._unconfirmed = UNKNOWN, MonoNs(0)
+        self._take_offset(*self._arrival, is_trade=True)
+        self._take_offset(book.heard_at, wall_ns(book.timestamp), is_trade=False)
+        self._arrival = MonoNs(0), WallNs(0)
+
+    def _take_offset(self, received_at: MonoNs, at: WallNs, *, is_trade: bool) -> None:
+        """Learn from a message how far Kraken's time is from the monotonic clock: from a
+        trade's that is sensible, and else no more than another message says as well.
+        """
+        offset, (newest, before) = at - received_at, self._offsets
+        if not (received_at and at) or offset <= newest:
+            return
+        known = max(newest, before)
+        if is_trade and (known == UNKNOWN or offset <= known + AHEAD_NS_MAX):
+            self._offsets = offset, before
+        elif (offset, received_at) != self._unconfirmed:  # the same book is looked at again
+            self._offsets = max(newest, min(offset, self._unconfirmed[0])), before
+            self._unconfirmed = max((offset, received_at), self._unconfirmed)
 
     def _kraken_time(self, mono: MonoNs) -> int:
-        """Kraken's time at a moment, some milliseconds late; 0 before it is known."""
+        """Kraken's time at a moment, some milliseconds late; 0 before it is known. One
+        message tells it where there was no other yet.
+        """
         offset = max(self._offsets)
+        if offset == UNKNOWN:
+            offset = self._unconfirmed[0]
         return mono + offset if offset != UNKNOWN else 0
 
     def _is_served(self, pair: _Pair, now: MonoNs) -> bool:

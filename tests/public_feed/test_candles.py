@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from zlib import crc32
 
 import pytest
 
@@ -10,7 +11,7 @@ from engine.kraken.rest.market_data import read_candles
 from engine.public_feed.candle_feed import CandleAsk
 from engine.records import Candle, Trade
 from engine.strategy.api import Strategy
-from tests.kraken.wire import acks
+from tests.kraken.wire import acks, book_frame
 from tests.public_feed.rig import Market, drain, trade
 
 SYMBOL = "BTC/USD"
@@ -143,6 +144,13 @@ def ticker(at: str, last: str, kind: str = "update") -> bytes:
     ).encode()
 
 
+def book(at: str, qty: int = 1, kind: str = "update", day: str = "2026-07-07") -> bytes:
+    """A book of one level a side, of this time."""
+    lots = f"{qty}.00000000"
+    checksum = crc32(f"1010{qty}000000001000{qty}00000000".encode())
+    return book_frame(kind, (SYMBOL, [("100.0", lots)], [("101.0", lots)], checksum, f"{day}T{at}.000000Z"))
+
+
 def fill(number: int, at: str) -> bytes:
     return trade(SYMBOL, number, price="100.0", at=at)
 
@@ -170,6 +178,49 @@ def test_a_sweep_of_fills_is_told_as_one_candle_of_each_interval():
     assert story.candles(5)[-1] == ("23:10", "100 111 100 111", 13, "in part")
     candle = news[-2]
     assert (candle.vwap, candle.volume) == (Decimal("105.5"), Decimal("0.012"))
+
+
+@pytest.mark.parametrize(
+    ("day", "at"), [("2026-07-07", "23:11:55"), ("2026-07-07", "23:21:25"), ("2026-07-08", "23:11:25")]
+)
+def test_one_book_whose_time_is_ahead_closes_nothing_early(day, at):
+    """By half a minute, ten minutes or a day: no other message says so, whether more of its pair come or none."""
+    story = Story(1)
+    story.trade("23:10:10")
+    story.trade("23:11:05", price="101.0")
+    story.at("23:11:10")
+    story.take(book("23:11:10", kind="snapshot"))
+    story.at("23:11:25")
+    story.take(book(at, qty=2, day=day))
+    story.at("23:11:30")
+    story.take(book("23:11:30", qty=3))
+    story.trade("23:11:40", price="150.0")
+    story.at("23:11:59")
+    forming = story.candles()
+    story.at("23:12:02")
+
+    assert forming[-2:] == [("23:11", "101 101 101 101", 1, ""), ("23:11", "101 150 101 150", 2, "")]
+    assert story.candles()[len(forming) :] == [("23:11", "101 150 101 150", 2, "closed")]
+    story.trade("23:45:10", price="160.0")
+    assert story.candles()[-1] == ("23:45", "160 160 160 160", 1, "")
+
+
+def test_what_two_books_say_moves_the_clock():
+    """This host slept for ten minutes, and its monotonic clock with it: no trade comes, but books do."""
+    story = Story(1)
+    story.trade("23:10:10")
+    story.trade("23:11:05", price="101.0")
+    story.at("23:11:10")
+    story.take(book("23:11:10", kind="snapshot"))
+    story.at("23:11:20")
+    story.take(book("23:21:20", qty=2))
+    story.at("23:11:21")
+    before = story.candles()
+    story.take(book("23:21:21", qty=3))
+    story.at("23:11:22")
+
+    assert before[-1] == ("23:11", "101 101 101 101", 1, "")
+    assert story.candles()[len(before) :] == [("23:11", "101 101 101 101", 1, "closed")]
 
 
 def test_a_candle_is_closed_by_the_clock():
