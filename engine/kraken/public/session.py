@@ -403,6 +403,7 @@ class PublicSession:
         """Give back a pair's channels, and its index."""
         self.follow(symbol, self.feeds[symbol].pair_index, NO_CHANNELS, now)
         self._untold.pop(symbol, None)
+        self._pairs_told.pop(symbol, None)
         self._counted.discard(self.feeds.pop(symbol))
 
     def _follows(self, symbol: str, channel: Channel) -> bool:

@@ -191,6 +191,34 @@ def test_a_name_that_kraken_refuses_is_told_as_a_refusal_alone():
     assert set(session.feeds) == {"BTC/USD", "SOL/USD"}
 
 
+def test_a_listed_pair_that_was_refused_and_is_wanted_again_is_told_again():
+    """Who publishes forgot its data with its place: without them its book would be held back."""
+    session = live(Tape())
+    session.receive(INSTRUMENTS, T0)
+    session.follow("SOL/USD", 1, ALL_CHANNELS, T0)
+    session.poll(T0)
+    for request in session.to_send():
+        session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    session.forget("SOL/USD", T0)
+    events = session.follow("SOL/USD", 1, BOOK, T0)
+
+    assert [event.pair.symbol for event in events if isinstance(event, PairChanged)] == ["SOL/USD"]
+    assert session.feeds["SOL/USD"].decimals_known == (2, 8)
+
+
+def test_nothing_is_told_of_an_asset_whose_pair_was_forgotten():
+    """Its precision changes afterwards."""
+    session = live(Tape())
+    session.receive(INSTRUMENTS, T0)
+    session.follow("SOL/USD", 1, BOOK, T0)
+    session.forget("SOL/USD", T0)
+    told = session.receive(
+        INSTRUMENTS.replace(b'"precision":10', b'"precision":9').replace(b'"SOL/USD"', b'"X/USD"'), T0
+    )
+
+    assert [event.pair.symbol for event in told if isinstance(event, PairChanged)] == ["BTC/USD"]
+
+
 def test_without_a_connection_it_is_wanted_and_asked_for_when_there_is_one():
     """Nothing is sent into the void, nothing forgotten."""
     session = live(Tape())
