@@ -9,9 +9,15 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import structlog
+
 from engine.units import NS_PER_S, MonoNs
 
 STEADY_NS = 10 * NS_PER_S  # a process that lived so long does not keep dying
+TOLD_S = 1.0  # for a fork server to tell how a process has ended: it does within a millisecond
+KILLED_S = 5.0  # for the kernel to end a process after SIGKILL
+
+log = structlog.get_logger("supervisor")
 
 
 class Child:
@@ -39,26 +45,39 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     async def stop(self, deadline_s: float) -> None:
-        """Send SIGTERM, and SIGKILL if it still runs after the deadline."""
+        """Send SIGTERM, and SIGKILL if it still runs after the deadline. One that the
+        kernel cannot end, because its disk does not answer, say, is left behind.
+        """
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self.exited.wait()
         if self.alive:
             self.signal(signal.SIGKILL)
-            await self.exited.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KILLED_S):
+                    await self.exited.wait()
+        if self.alive:
+            log.error("a process was killed and does not end", pid=self.pid)
 
     def watch(self, exit_code: Callable[[], int | None]) -> None:
         """Notice its end; `exit_code` is called then."""
+        self._loop.add_reader(self._pidfd, lambda: self.has_ended(exit_code()))
+
+    def watch_beside(self) -> None:
+        """Notice its end if `has_ended` is not called within TOLD_S, as it should be."""
 
         def end() -> None:
             self._loop.remove_reader(self._pidfd)
-            self.has_ended(exit_code())
+            self._loop.call_later(TOLD_S, self.has_ended, None)
 
         self._loop.add_reader(self._pidfd, end)
 
     def has_ended(self, code: int | None) -> None:
-        """What `watch` does, for who notices the end otherwise."""
+        """What `watch` does, for who notices the end otherwise. The first end counts."""
+        if not self.alive:
+            return
+        self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.exited.set()
         self._on_exit(code)
@@ -104,7 +123,7 @@ class RestartDelay:
 def exit_text(code: int | None) -> str:
     """Describe an exit code: `killed by SIGKILL`, `exit code 1`."""
     if code is None:
-        return "its fork server ended"
+        return "its fork server did not tell how"
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):

@@ -103,8 +103,10 @@ class ForkServer:
                 match told:
                     case Forked(number, pid), pidfd:
                         asked = self._asked.pop(number)
-                        self._children[pid] = Child(pid, pidfd, asked.on_exit)
-                        asked.on_start(self._children[pid])
+                        child = self._children[pid] = Child(pid, pidfd, asked.on_exit)
+                        # A fork server that stands still tells of no end.
+                        child.watch_beside()
+                        asked.on_start(child)
                     case Ended(pid, code), _:
                         self._children.pop(pid).has_ended(code)
                     case Refused() as refused, _:

@@ -54,6 +54,12 @@ MESSAGES: Final = (
         "Often the machine stood still, or swaps: more memory, or fewer pairs.",
     ),
     M(
+        "a process was killed and does not end",
+        "A process, `pid`, still runs 5 s after SIGKILL: the kernel waits for something, often a disk.",
+        "The engine ends without it.",
+        "Look at its disk, and at `dmesg`; it ends when the kernel has what it waits for.",
+    ),
+    M(
         "a process cannot be forked",
         "The kernel starts no further process, or has no descriptors for it; `reason` says which.",
         "It is tried again, as after a death.",

@@ -188,6 +188,17 @@ def test_a_killed_fork_server_takes_the_feeds_along_and_the_router_trades_on(sta
     assert summary["exit"] == "clean"
 
 
+def test_a_fork_server_that_stands_still_keeps_no_run_from_its_end(start, venue: TradingVenue) -> None:
+    """Nor the router from ending its orders, though nobody tells how the processes ended."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    os.kill(engine.fork_server_pid(), signal.SIGSTOP)
+    summary = engine.stop()
+    assert summary["exit"] == "clean"
+    assert [order["status"] for order in engine.at_venue("a")] == ["canceled"]
+
+
 # --- the engine
 
 

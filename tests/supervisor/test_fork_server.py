@@ -3,10 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from engine.clock import ManualClock
 from engine.config import EngineConfig
@@ -22,17 +23,28 @@ KIND = "private_feed"  # with a launch that says nothing: it ends at once, with 
 NOT_OPEN = 1_000_000
 
 
+@pytest.fixture
+def unwritten_launch() -> Iterator[int]:
+    """A launch whose process waits for it, until somebody ends that."""
+    reading, writing = os.pipe()
+    yield reading
+    os.close(reading)
+    os.close(writing)
+
+
 class Life:
     """One process that was asked for."""
 
     def __init__(self, server: ForkServer, launch: int) -> None:
         self.child: Child | None = None
         self.codes: list[int | None] = []
+        self.begun = asyncio.Event()
         self.over = asyncio.Event()
         server.fork(KIND, [launch], self._started, self._ended)
 
     def _started(self, child: Child) -> None:
         self.child = child
+        self.begun.set()
 
     def _ended(self, code: int | None) -> None:
         self.codes.append(code)
@@ -82,6 +94,27 @@ def test_a_fork_server_that_dies_takes_its_processes_along_and_has_a_successor()
         assert server.pid != killed
         await again.over.wait()
         assert again.codes == [1]
+
+    run(scenario)
+
+
+def test_an_end_is_noticed_though_the_fork_server_stands_still(unwritten_launch: int) -> None:
+    """Without its exit code, which nobody else knows, and once: the fork server tells of it
+    later."""
+
+    async def scenario(server: ForkServer, launch: int) -> None:
+        life = Life(server, unwritten_launch)
+        await life.begun.wait()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        assert life.child is not None
+        await life.child.stop(20.0)
+        assert life.codes == [None]
+        os.kill(server.pid, signal.SIGCONT)
+        again = Life(server, launch)
+        await again.over.wait()
+        assert again.codes == [1]
+        assert life.codes == [None]
 
     run(scenario)
 
@@ -140,7 +173,7 @@ def test_a_fork_server_that_does_not_answer_is_killed_and_the_actor_is_asked_for
         await actor.stop(1.0)
         actor.close()
 
-        assert deaths == [f"{KIND} died (its fork server ended)", f"{KIND} died (exit code 1)"]
+        assert deaths == [f"{KIND} died (its fork server did not tell how)", f"{KIND} died (exit code 1)"]
         assert actor.restarts == 1
 
     run(scenario)
