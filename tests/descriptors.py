@@ -3,6 +3,7 @@ process that is killed.
 """
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,23 @@ def close_as_a_death_would(directory: Path) -> None:
     for path, descriptor in _targets().items():
         if path.is_relative_to(directory):
             os.close(descriptor)
+
+
+@contextmanager
+def none_free() -> Iterator[None]:
+    """This process can open nothing, as after a leak."""
+    allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, ceiling))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, ceiling))
 
 
 @contextmanager

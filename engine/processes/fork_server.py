@@ -96,8 +96,9 @@ def send_fork(to: socket.socket, fork: Fork, stderr: int) -> None:
 
 
 def receive_told(source: socket.socket) -> tuple[Told, int] | None:
-    """What the fork server tells next, with a pidfd (-1 without one); None when it has
-    ended. BlockingIOError when there is nothing.
+    """What the fork server tells next, with a pidfd; None when it has ended. -1 instead of
+    a pidfd when there is none, or the calling process has no descriptor free for it.
+    BlockingIOError when there is nothing.
     """
     try:
         message, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES_MAX, 1)

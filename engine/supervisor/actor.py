@@ -80,13 +80,18 @@ class Actor:
         return self.child.pid if self.child is not None and self.child.alive else None
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process. When that fails it is tried again, as after a death."""
         if self._started_at == 0:
             asyncio.get_running_loop().add_reader(self._news, self._read_news)
         self._started_at = self._clock.mono_ns()
         self._answered.clear()
         launch, descriptors = self._make_launch(self)
-        launch_fd = write_launch(launch)
+        try:
+            launch_fd = write_launch(launch)
+        except OSError as error:
+            log.error("actor cannot be started", name=self.name, reason=str(error))
+            asyncio.get_running_loop().call_soon(self._ended, None)
+            return
         try:
             self._fork_server.fork(self._kind, (launch_fd, *descriptors), self._started, self._ended)
         finally:
@@ -138,15 +143,16 @@ class Actor:
         log.info("actor started", name=self.name, pid=child.pid)
 
     def _ended(self, code: int | None) -> None:
+        how = exit_text(code) if self._answered.is_set() else "it could not be started"
         self._answered.set()
         for name in self._levels:
             self.counters.set(name, 0)
         if self._stopping:
             return
         now = self._clock.mono_ns()
-        self._on_death(f"{self.name} died ({exit_text(code)})", now)
+        self._on_death(f"{self.name} died ({how})", now)
         delay_s = self._delay.after_life(self._started_at, now)
-        log.error("actor died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
+        log.error("actor died", name=self.name, how=how, restart_in_s=delay_s)
         asyncio.get_running_loop().call_later(delay_s, self._restart)
 
     def _restart(self) -> None:

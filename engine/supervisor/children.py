@@ -96,7 +96,13 @@ def start_program(
     # A process group of its own: the terminal's Ctrl-C is for the engine, which stops its
     # children in order.
     process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0)
-    child = Child(process.pid, os.pidfd_open(process.pid), on_exit)
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:  # nothing can watch it
+        process.kill()
+        process.wait()
+        raise
+    child = Child(process.pid, pidfd, on_exit)
     child.watch(process.wait)
     return child
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
@@ -47,7 +49,9 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._asked: dict[int, _Asked] = {}
-        self._children: dict[int, Child] = {}  # by pid
+        # By pid: those that run, and those that are ended because nothing can watch them.
+        self._children: dict[int, Child] = {}
+        self._unwatched: dict[int, OnExit] = {}
 
     @property
     def pid(self) -> int | None:
@@ -58,10 +62,14 @@ class ForkServer:
         """Start the process, which begins to import. OSError when it cannot be started."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                fork_server_command(theirs.fileno(), self._kinds), pass_fds=(theirs.fileno(),), process_group=0,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            try:
+                self._process = subprocess.Popen(
+                    fork_server_command(theirs.fileno(), self._kinds), pass_fds=(theirs.fileno(),), process_group=0,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                )  # fmt: skip
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         self._socket = ours
         asyncio.get_running_loop().add_reader(ours, self._read)
@@ -70,14 +78,14 @@ class ForkServer:
         """Start an actor, which inherits the descriptors; the first is its launch.
 
         `on_start` is called when it runs, `on_exit` when it has ended, or is not to be
-        started: then with None, and without `on_start`.
+        started: then without `on_start`.
         """
-        if self._socket is None:
-            self.start()
-        assert self._socket is not None
         number = next(self._numbers)
         self._asked[number] = _Asked(on_start, on_exit)
         try:
+            if self._socket is None:
+                self.start()
+            assert self._socket is not None
             send_fork(self._socket, Fork(number, kind, tuple(descriptors)), STDERR)
         except OSError as error:
             self._refuse(Refused(number, str(error)))
@@ -101,16 +109,29 @@ class ForkServer:
                     self._lost()
                     return
                 match told:
+                    case Forked(number, pid), -1:
+                        log.error("a process cannot be watched, for no descriptor is free; it is ended", pid=pid)
+                        self._unwatched[pid] = self._asked.pop(number).on_exit
                     case Forked(number, pid), pidfd:
                         asked = self._asked.pop(number)
                         child = self._children[pid] = Child(pid, pidfd, asked.on_exit)
                         # A fork server that stands still tells of no end.
                         child.watch_beside()
                         asked.on_start(child)
+                    case Ended(pid, code), _ if pid in self._unwatched:
+                        self._unwatched.pop(pid)(code)
                     case Ended(pid, code), _:
                         self._children.pop(pid).has_ended(code)
                     case Refused() as refused, _:
                         self._refuse(refused)
+        self._end_unwatched()
+
+    def _end_unwatched(self) -> None:
+        """Kill them by their pids, which are still theirs: the fork server, which waits for
+        them, has not told of their end."""
+        for pid in self._unwatched:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _refuse(self, refused: Refused) -> None:
         log.error("a process cannot be forked", reason=refused.reason)
@@ -121,13 +142,16 @@ class ForkServer:
         assert self._process is not None
         self._forget(self._process)
         log.error("the fork server ended", code=self._process.returncode)
-        children, asked = list(self._children.values()), list(self._asked.values())
+        self._end_unwatched()
+        children = list(self._children.values())
+        unstarted = [*self._unwatched.values(), *(asked.on_exit for asked in self._asked.values())]
         self._children.clear()
+        self._unwatched.clear()
         self._asked.clear()
         for child in children:
             child.watch(lambda: None)
-        for each in asked:
-            each.on_exit(None)
+        for on_exit in unstarted:
+            on_exit(None)
 
     def _forget(self, process: subprocess.Popen[bytes]) -> None:
         assert self._socket is not None

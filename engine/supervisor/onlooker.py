@@ -50,14 +50,17 @@ class Onlooker:
         self._stopping = False
 
     def start(self) -> None:
-        """Start the process, unless the engine stops."""
+        """Start the process, unless the engine stops. When that fails it is tried again, as
+        after a death."""
         if self._stopping:
             return
         self._started_at = self._clock.mono_ns()
         try:
             self._child = start_program(self._command, self._descriptors, self._ended, stdout=STDERR)
         except OSError as error:
-            log.error("onlooker cannot be started; the engine goes on without it", name=self.name, reason=str(error))
+            delay_s = self._delay.after_life(self._started_at, self._started_at)
+            log.error("onlooker cannot be started", name=self.name, reason=str(error), try_in_s=delay_s)
+            asyncio.get_running_loop().call_later(delay_s, self.start)
 
     async def stop(self, deadline_s: float) -> None:
         """Stop the process for good; it is killed when it has not ended by the deadline,

@@ -60,6 +60,18 @@ MESSAGES: Final = (
         "Look at its disk, and at `dmesg`; it ends when the kernel has what it waits for.",
     ),
     M(
+        "actor cannot be started",
+        "The engine's own process has no descriptor free for it; `reason` is the system's word.",
+        "It is tried again, as after a death.",
+        "Often a strategy opens files or connections and does not close them; else raise `ulimit -n`.",
+    ),
+    M(
+        "a process cannot be watched, for no descriptor is free; it is ended",
+        "A process was forked while the engine's own had no descriptor free to notice its end by.",
+        "It is ended at once, and tried again, as after a death.",
+        "As for `actor cannot be started`.",
+    ),
+    M(
         "a process cannot be forked",
         "The kernel starts no further process, or has no descriptors for it; `reason` says which.",
         "It is tried again, as after a death.",
@@ -85,10 +97,10 @@ MESSAGES: Final = (
         "The line before it says what to change; then start the engine again.",
     ),
     M(
-        "onlooker cannot be started; the engine goes on without it",
+        "onlooker cannot be started",
         "The operating system did not start the process of metrics, page or notices.",
-        "The run goes on without it.",
-        "`reason` is the system's word: often too many processes or too little memory.",
+        "The run goes on, and it is tried again after `try_in_s`.",
+        "`reason` is the system's word: often too many processes, too many open files, or too little memory.",
     ),
     M(
         "the engine cannot be read",

@@ -17,6 +17,8 @@ from engine.supervisor.children import Child
 from engine.supervisor.fork_server import ForkServer
 from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import MonoNs
+from tests.descriptors import none_free
+from tests.waiting import eventually
 
 KIND = "private_feed"  # with a launch that says nothing: it ends at once, with a traceback
 
@@ -132,6 +134,83 @@ def test_a_request_that_cannot_be_sent_is_refused_like_any_other_failure() -> No
     run(scenario)
 
 
+def test_a_process_that_cannot_be_watched_is_ended_and_told_of(unwritten_launch: int) -> None:
+    """Where no descriptor is free to watch it by; it is not said to have started."""
+
+    async def scenario(server: ForkServer, launch: int) -> None:
+        server.start()
+        with none_free():
+            life = Life(server, unwritten_launch)
+            await life.over.wait()
+        assert life.codes == [-signal.SIGKILL]
+        assert life.child is None
+        again = Life(server, launch)
+        await again.over.wait()
+        assert again.codes == [1]
+
+    run(scenario)
+
+
+def test_a_process_that_cannot_be_watched_is_told_of_though_its_fork_server_dies(unwritten_launch: int) -> None:
+    async def scenario(server: ForkServer, _: int) -> None:
+        server.start()
+        assert server.pid is not None
+        life = Life(server, unwritten_launch)
+        eventually(lambda: psutil.Process(server.pid).children(), "it is forked, and this loop does not know")
+        os.kill(server.pid, signal.SIGKILL)
+        with none_free():
+            await life.over.wait()
+        assert life.codes == [None]
+
+    run(scenario)
+
+
+def test_without_a_free_descriptor_a_fork_server_is_not_started_and_later_is() -> None:
+    async def scenario(server: ForkServer, launch: int) -> None:
+        with none_free():
+            life = Life(server, launch)
+            assert life.codes == []
+            await life.over.wait()
+        assert life.codes == [None]
+        again = Life(server, launch)
+        await again.over.wait()
+        assert again.codes == [1]
+
+    run(scenario)
+
+
+def test_an_actor_that_finds_no_free_descriptor_is_started_when_there_is_one() -> None:
+    """Nobody is blamed meanwhile: the fork server goes on."""
+
+    async def scenario(server: ForkServer, _: int) -> None:
+        clock, deaths, died = ManualClock(1), [], asyncio.Event()
+
+        def note(reason: str, _: MonoNs) -> None:
+            deaths.append(reason)
+            died.set()
+
+        actor = Actor(
+            KIND, KIND, PRIVATE_FEED_COUNTERS, fork_server=server, make_launch=lambda _: (News("", ""), ()),  # type: ignore[arg-type, return-value]
+            on_death=note, on_news=lambda _: None, settings=EngineConfig(restart_delay_min_s=0.1), clock=clock,
+        )  # fmt: skip
+        server.start()
+        pid = server.pid
+        with none_free():
+            actor.start()
+            await died.wait()
+            actor.kill_if_silent(MonoNs(2 + START_UP_NS), 1)
+        died.clear()
+        await died.wait()
+        await actor.stop(1.0)
+        actor.close()
+
+        assert deaths == [f"{KIND} died (it could not be started)", f"{KIND} died (exit code 1)"]
+        assert server.pid == pid
+        assert actor.restarts == 1
+
+    run(scenario)
+
+
 def test_nothing_of_it_is_left_behind() -> None:
     async def scenario(server: ForkServer, launch: int) -> None:
         before = len(list(Path("/proc/self/fd").iterdir()))
@@ -173,7 +252,7 @@ def test_a_fork_server_that_does_not_answer_is_killed_and_the_actor_is_asked_for
         await actor.stop(1.0)
         actor.close()
 
-        assert deaths == [f"{KIND} died (its fork server did not tell how)", f"{KIND} died (exit code 1)"]
+        assert deaths == [f"{KIND} died (it could not be started)", f"{KIND} died (exit code 1)"]
         assert actor.restarts == 1
 
     run(scenario)
