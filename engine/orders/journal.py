@@ -168,38 +168,46 @@ class Journal:
 
     def compact(self, snapshot: Snapshot, unwritten: Sequence[Record] = ()) -> None:
         """Begin a new segment with a snapshot of all records so far, and with those of them
-        that the old one did not take. On JournalError the old segment stays in use.
+        that the old one did not take. On JournalError the old segment stays in use; it
+        takes nothing more if the new one could not be removed for certain.
         """
         if unwritten:
             snapshot = msgspec.structs.replace(
                 snapshot, unwritten=tuple(msgspec.Raw(encode_record(it)) for it in unwritten)
             )
         segment = self._segment + 1
-        unfinished = self._folder / f"{segment:08d}{UNFINISHED}"
-        fd = -1
+        unfinished, path = self._folder / f"{segment:08d}{UNFINISHED}", _segment_path(self._folder, segment)
+        fd = folder_fd = -1
+        is_named = False
         try:
             content = pack_header(segment, self._sequence) + pack_record(self._sequence, encode_record(snapshot))
+            # Before anything has a name: what cannot be opened can be left at that.
+            folder_fd = self._open_folder()
             fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
             _write_whole(fd, content)
             # A wait for the disk does no harm here, and a file name without its content
             # would be damage.
             os.fsync(fd)
-            unfinished.rename(_segment_path(self._folder, segment))
-            self._sync_folder()
+            is_named = True
+            os.rename(unfinished, path)
+            os.fsync(folder_fd)
         except OSError as error:
-            if fd >= 0:
-                os.close(fd)
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             self.errors += 1
-            raise JournalError(f"the journal in {self._folder} cannot begin a new segment: {error.strerror}") from None
-        os.close(self._fd)
+            why = f"the journal in {self._folder} cannot begin a new segment: {error.strerror}"
+            _close(fd)
+            with suppress(OSError):
+                os.unlink(unfinished)
+            if is_named:
+                self._take_back(path, folder_fd, why, error)
+            raise JournalError(why) from None
+        finally:
+            _close(folder_fd)
+        _close(self._fd)
         self._fd, self._segment, self._end, self._broken = fd, segment, len(content), ""
         self._sequence += 1
         self.records_written += 1
         self._reserve()
-        for old in _segments(self._folder)[:-SEGMENTS_KEPT]:
-            _segment_path(self._folder, old).unlink(missing_ok=True)
+        self._remove_old()
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -226,6 +234,30 @@ class Journal:
         self._reserve()  # cutting gave the reserved space back
         raise JournalError(self._broken or why) from None
 
+    def _remove_old(self) -> None:
+        """Remove the segments that are not kept. What cannot be removed now, the next
+        segment tries again.
+        """
+        with suppress(OSError):
+            for old in _segments(self._folder)[:-SEGMENTS_KEPT]:
+                with suppress(OSError):
+                    os.unlink(_segment_path(self._folder, old))
+
+    def _take_back(self, path: Path, folder_fd: int, why: str, error: OSError) -> None:
+        """Remove a segment that may have its name already and is not used after all.
+
+        Whoever opens the journal next would begin with it, and miss what follows here. As
+        long as it may be there, nothing follows: every append fails.
+        """
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            os.fsync(folder_fd)
+        except OSError as second:
+            self._broken = f"{why}; nor can it be removed ({second.strerror}), start the engine again to do so"
+        if error.errno == errno.EIO:  # as in `_undo`: that it was removed is not proved
+            self._broken = f"{why}; check the disk, then start the engine again"
+
     def _reserve(self) -> None:
         """Reserve disk space behind the end of the segment, as much as can be spared.
 
@@ -241,8 +273,11 @@ class Journal:
                 _fallocate(self._fd, self._end, length)
                 self.reserved_to = self._end + length
 
+    def _open_folder(self) -> int:
+        return os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+
     def _sync_folder(self) -> None:
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = self._open_folder()
         try:
             os.fsync(fd)
         finally:
@@ -287,6 +322,8 @@ class Journal:
             self._begin()
             return []
         records = _records(self.path, found, self._segment)
+        if self._is_synced:  # whoever began this segment may have died before its name was safe
+            self._sync_folder()
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
         self._end = found.end
         self.torn_bytes = found.torn_bytes
@@ -474,6 +511,13 @@ def _damaged(path: Path, offset: int, record: int, what: str) -> str:
         f"the journal {path} is damaged at {place}: {what}; nothing is traded on it. Move the file aside "
         f"(mv {path} {path}.damaged) and start again: {_AFTER_MOVING}"
     )
+
+
+def _close(fd: int) -> None:
+    """Close a file that nobody needs any more; -1 is none. An error concerns nobody either."""
+    if fd >= 0:
+        with suppress(OSError):
+            os.close(fd)
 
 
 def _write_whole(fd: int, content: bytes) -> None:

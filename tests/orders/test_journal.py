@@ -1,10 +1,12 @@
 """The journal: what was written is there, what was torn is cut, what was changed is named and never replayed."""
 
+import errno
 import fcntl
 import os
 import re
 import resource
 import signal
+import stat
 import subprocess
 import sys
 from itertools import pairwise
@@ -18,8 +20,16 @@ from engine.orders import journal as journal_module
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalUnusable, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, VERSION, pack_header, pack_record, scan
-from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, decode_record, encode_record
-from tests.descriptors import descriptor_of
+from engine.orders.journal_records import (
+    Acknowledged,
+    JournalError,
+    RunBegan,
+    Snapshot,
+    Submitted,
+    decode_record,
+    encode_record,
+)
+from tests.descriptors import close_as_a_death_would, descriptor_of
 from tests.orders.rig import AT, KEY, ORDER_ID, submitted
 
 WRITERS = {"portable": journal_module.portable_write_records, "chosen": journal_module.write_records}
@@ -362,6 +372,171 @@ def test_a_segment_that_cannot_be_begun_leaves_the_old_one_in_use(tmp_path):
     journal.close()
 
     assert reopened(tmp_path) == ([RUN, ACK], 0)
+
+
+class _Died(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+STEPS = ("open the folder", "open the file", "write", "sync the file", "name it", "sync the folder")
+"""Of beginning a segment, and how the system is asked for each."""
+
+
+def _on_steps(monkeypatch, on_step):
+    """`on_step` is called with each step before it is done; what it returns, if anything, is called after it."""
+    real = {name: getattr(os, name) for name in ("open", "write", "fsync", "rename")}
+
+    def stepping(name, step_of):
+        def call(*arguments):
+            after = on_step(step_of(*arguments))
+            done = real[name](*arguments)
+            if after is not None:
+                after()
+            return done
+
+        monkeypatch.setattr(os, name, call)
+
+    stepping("open", lambda path, flags, mode=0: STEPS[0] if flags & os.O_DIRECTORY else STEPS[1])
+    stepping("write", lambda *_: STEPS[2])
+    stepping("fsync", lambda fd: STEPS[5] if stat.S_ISDIR(os.fstat(fd).st_mode) else STEPS[3])
+    stepping("rename", lambda *_: STEPS[4])
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("failing", STEPS)
+def test_what_follows_a_segment_that_could_not_be_begun_is_read_again(tmp_path, monkeypatch, failing, code):
+    """Whichever of its steps failed: what the journal has taken since is not hidden by a
+    later segment, and a next try finds the way free.
+    """
+    journal, _, _ = Journal.open(tmp_path)
+    blotter = Blotter()
+
+    def write(record):
+        journal.append(record)
+        blotter.apply(record)
+
+    def fail(step):
+        if step == failing:
+            raise OSError(code, os.strerror(code))
+
+    write(submitted())
+    with monkeypatch.context() as context:
+        _on_steps(context, fail)
+        with pytest.raises(JournalError, match="cannot begin a new segment"):
+            journal.compact(blotter.snapshot(AT))
+    if not (is_unsure := failing == STEPS[5] or (failing == STEPS[4] and code == errno.EIO)):
+        write(ACK)
+    else:  # whether it has its name is not known: so nothing follows
+        with pytest.raises(JournalError, match="start the engine again"):
+            journal.append(ACK)
+    journal.close()
+    journal, records, _ = Journal.open(tmp_path)
+    assert fold(records).state_hash() == blotter.state_hash()
+    assert is_unsure or journal.path.name == "00000001.journal"
+
+    journal.compact(blotter.snapshot(AT))
+    write(submitted(key="quoter00001azzzzzz"))
+    journal.close()
+    _, records, _ = Journal.open(tmp_path)
+    assert fold(records).state_hash() == blotter.state_hash()
+
+
+def test_a_segment_that_is_removed_for_certain_leaves_the_old_one_in_use(tmp_path, monkeypatch):
+    """The folder could not be synced once, and could when the name was taken back."""
+    journal, _, _ = Journal.open(tmp_path)
+    journal.append(RUN)
+    failures = iter([True])
+
+    def fail_once(step):
+        if step == STEPS[5] and next(failures, False):
+            raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as context:
+        _on_steps(context, fail_once)
+        with pytest.raises(JournalError, match="cannot begin a new segment"):
+            journal.compact(Blotter().snapshot(AT))
+    journal.append(ACK)
+    journal.close()
+
+    assert reopened(tmp_path) == ([RUN, ACK], 0)
+
+
+def test_a_journal_that_took_nothing_more_goes_on_with_the_next_segment(tmp_path, monkeypatch):
+    """A try that succeeds has everything, on a disk that was asked for it."""
+    journal, _, _ = Journal.open(tmp_path)
+    blotter = Blotter()
+    journal.append(RUN)
+    blotter.apply(RUN)
+
+    def fail(step):
+        if step == STEPS[5]:
+            raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as context:
+        _on_steps(context, fail)
+        with pytest.raises(JournalError):
+            journal.compact(blotter.snapshot(AT))
+    journal.compact(blotter.snapshot(AT))
+    journal.append(ACK)
+    journal.close()
+
+    assert [type(record) for record in reopened(tmp_path)[0]] == [Snapshot, Acknowledged]
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("last", STEPS)
+def test_a_death_at_any_step_of_beginning_a_segment_loses_nothing(tmp_path, monkeypatch, last, place):
+    """Before it and after it, the next router finds the same."""
+    journal, _, _ = Journal.open(tmp_path)
+    blotter = Blotter()
+    for record in RECORDS:
+        journal.append(record)
+        blotter.apply(record)
+
+    def die():
+        raise _Died
+
+    def on_step(step):
+        if step == last and place == "before":
+            die()
+        return die if step == last else None
+
+    with monkeypatch.context() as context:
+        _on_steps(context, on_step)
+        with pytest.raises(_Died):
+            journal.compact(blotter.snapshot(AT))
+    close_as_a_death_would(tmp_path)
+    _, records, _ = Journal.open(tmp_path)
+
+    assert fold(records).state_hash() == blotter.state_hash()
+    assert not list(tmp_path.glob("*unfinished"))
+
+
+def test_the_name_of_a_segment_is_safe_before_records_wait_for_the_disk(tmp_path, monkeypatch):
+    """Whoever began it may have died before it synced the folder; then the power may be
+    lost, too, with the name and everything behind it.
+    """
+    written(tmp_path)
+    done = []
+    with monkeypatch.context() as context:
+        _on_steps(context, done.append)
+        journal, _, _ = Journal.open(tmp_path, durability="power")
+    journal.close()
+
+    assert STEPS[5] in done
+
+
+def test_an_old_segment_that_cannot_be_removed_is_in_nobodys_way(tmp_path):
+    """The others are removed, and the journal goes on."""
+    journal, _, _ = Journal.open(tmp_path)
+    (tmp_path / "00000000.journal").mkdir()  # the oldest
+    for _ in range(SEGMENTS_KEPT + 2):
+        journal.compact(Blotter().snapshot(AT))
+    journal.append(RUN)
+    journal.close()
+
+    assert len(list(tmp_path.glob("*.journal"))) == SEGMENTS_KEPT + 1
+    assert reopened(tmp_path)[0][1:] == [RUN]
 
 
 def test_the_history_is_read_beside_a_router_that_writes(tmp_path):

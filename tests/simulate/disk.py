@@ -9,6 +9,7 @@ as they were, with half a record at their end if that is where it died.
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ from typing import Any, Final
 
 from engine.net import key_lock
 from engine.orders import journal
+from engine.orders.journal import UNFINISHED
 from tests.descriptors import close_as_a_death_would
 from tests.simulate.kernel import Kernel, Process
 
+STEPS: Final = ("open the folder", "open the file", "write", "sync the file", "name it", "sync the folder")
+"""Of beginning a segment of the journal: the writer may die before each, and each may fail."""
 SEGMENTS_KEPT: Final = 10_000  # all: at rest every order of the day is compared with the journal
 
 _numbers = count()
@@ -43,6 +47,8 @@ class SimDisk:
         self.writer: Process | None = None
         self.is_full = False
         self.fails = False
+        # The step of beginning a segment that fails the next time, and its error.
+        self.failing_step: tuple[str, int] | None = None
         # Did a write meet with an error of the device since a person last looked?
         self.has_failed = False
         # Was there ever one? What the journal had not taken by then is lost with its process.
@@ -60,6 +66,16 @@ class SimDisk:
     def heal(self) -> None:
         """There is room again."""
         self.is_full = self.fails = False
+
+    def step(self, step: str) -> None:
+        """A segment is being begun: its writer may die here, or the step fails."""
+        if self.writer is not None:
+            self.writer.point()
+        if self.failing_step is not None and self.failing_step[0] == step:
+            code, self.failing_step = self.failing_step[1], None
+            if code == errno.EIO and step in STEPS[-2:]:
+                self.has_failed = self.has_lost = True  # nothing is written where it may not be found again
+            raise OSError(code, os.strerror(code))
 
     def write(self, descriptor: int, data: bytes) -> int:
         """Of the journal: all, some, or nothing of it; or the writer dies before, within or after it."""
@@ -98,12 +114,32 @@ class SimDisk:
             def fstatvfs(self, descriptor: int) -> Any:
                 raise OSError(errno.ENOSYS, "room is not reserved here")
 
+            # The segment that is being begun; -1: none.
+            _begun = -1
+
             def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
                 disk.opened += 1
-                return os.open(path, flags, mode)
+                is_folder, is_segment = bool(flags & os.O_DIRECTORY), path.suffix == UNFINISHED
+                if is_folder or is_segment:
+                    self._begun = -1
+                    disk.step("open the folder" if is_folder else "open the file")
+                descriptor = os.open(path, flags, mode)
+                if is_segment:
+                    self._begun = descriptor
+                return descriptor
 
             def write(self, descriptor: int, data: bytes) -> int:
+                if descriptor == self._begun:
+                    disk.step("write")
                 return disk.write(descriptor, data)
+
+            def fsync(self, descriptor: int) -> None:
+                disk.step("sync the folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync the file")
+                os.fsync(descriptor)
+
+            def rename(self, before: Path, after: Path) -> None:
+                disk.step("name it")
+                os.rename(before, after)
 
             def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
                 if disk.fails:  # a full disk takes what goes over bytes that are there

@@ -8,12 +8,14 @@ clock     the wall clock is stepped
 leg       one or both private connections cannot be had for seconds, while REST answers
 """
 
+import errno
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import ConfigError
 from engine.units import NS_PER_MS, NS_PER_S
+from tests.simulate.disk import STEPS
 from tests.simulate.kernel import Process
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ FAULT_KINDS: Final = frozenset({
     "requests", "rest", "split", "stall", "stop", "strategy", "token",
 })  # fmt: skip
 MEAN_GAP_S: Final = 1.2  # between two faults, about
+FAILING_STEP_SHARE: Final = 0.5  # of the segments that a fault begins
 LEG_SHARE: Final = 0.5  # of the days that may have it
 LEG_S: Final = (2.5, 9.0)  # how long a private connection is out
 LEGS: Final = (("private", "trading"), ("private", "trading"), ("private",), ("trading",))
@@ -40,6 +43,7 @@ class FaultPlan:
         self._gap_s = gap_s
         self._kinds = kinds
         self._rng = rng
+        self._step_rng = simulation.kernel.rng("steps")
         self._is_over = False
         self.counts: dict[str, int] = {}
         self._strike: dict[str, Callable[[], None]] = {
@@ -170,10 +174,19 @@ class FaultPlan:
         self._simulation.kill_engine()
 
     def _disk(self) -> None:
-        """Full, or broken, for a while, then a person resumes; or the journal's segment is full."""
+        """Full, or broken, for a while, then a person resumes; or the journal's segment is full, and the next one is
+        begun, or cannot be.
+        """
         disk, kernel, rng = self._simulation.disk, self._simulation.kernel, self._rng
         if rng.random() < 0.4:
-            self._simulation.run.router.compact()
+            if (step_rng := self._step_rng).random() < FAILING_STEP_SHARE:
+                disk.failing_step = step_rng.choice(STEPS), step_rng.choice((errno.EMFILE, errno.ENOSPC, errno.EIO))
+            try:
+                self._simulation.run.router.compact()
+            finally:
+                disk.failing_step = None
+            if disk.has_failed:
+                kernel.after(NS_PER_S, self._simulation.resume)
             return
         if rng.random() < 0.8:
             disk.is_full = True

@@ -26,6 +26,7 @@ from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.order_core import OrderCore
 from engine.orders.blotter import Blotter
+from engine.orders.journal import Journal
 from engine.orders.positions import Positions
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
@@ -224,6 +225,15 @@ def _journal_after_send() -> Undo:
     return _all(_patch(OrderRecords, "write", write), _patch(OrderCore, "end_burst", end))
 
 
+def _segment_left_behind() -> Undo:
+    """A segment of the journal that has its name, and could not be begun all the same, stays there."""
+
+    def leave(self: Journal, *_: Any) -> None:
+        pass
+
+    return _patch(Journal, "_take_back", lambda _: leave)
+
+
 def _snapshot_applied_twice() -> Undo:
     """Positions of a journal's snapshot are added to those that are there, and it is applied again."""
 
@@ -376,6 +386,7 @@ PLANTS: dict[str, Callable[[], Undo]] = {
     "late-reply-dropped": _late_reply_dropped,
     "nonce-reused": _nonce_reused,
     "publish-before-stamp": _publish_before_stamp,
+    "segment-left-behind": _segment_left_behind,
     "snapshot-applied-twice": _snapshot_applied_twice,
     "truncation-skipped": _truncation_skipped,
     "unknown-resent": _unknown_resent,
