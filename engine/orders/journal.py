@@ -27,6 +27,7 @@ import msgspec
 from engine.errors import UserError
 from engine.native import ORDERS
 from engine.orders.journal_format import (
+    HEAD_BYTES,
     HEADER_BYTES,
     RECORD_BYTES_MAX,
     VERSION,
@@ -39,7 +40,7 @@ from engine.orders.journal_records import JournalError, Record, Snapshot, decode
 
 Durability = Literal["process", "power"]
 
-SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024  # some 80,000 records, read again in half a second; then `wants_compaction`
+SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024  # behind the snapshot: 80,000 records, read in half a second
 SEGMENTS_KEPT: Final = 8
 LOCK: Final = "journal.lock"  # `lock` is the run directory's, which may be this one
 PID_CHARS: Final = 10
@@ -85,6 +86,9 @@ class Journal:
         self._lock_fd = -1
         self._fd = -1
         self._segment = 0
+        # Offset of the first record behind the header, and behind the snapshot if there is
+        # one.
+        self._snapshot_end = 0
         # Offset of the next record; everything before it is complete.
         self._end = 0
         # Sequence of the next record; it never decreases, over all segments.
@@ -134,8 +138,10 @@ class Journal:
 
     @property
     def wants_compaction(self) -> bool:
-        """True if the segment is long enough for `compact`."""
-        return self._end > self._segment_bytes_max
+        """True if so much was appended to the segment that it is time for `compact`. Its
+        snapshot does not count: it may be longer than all that.
+        """
+        return self._end - self._snapshot_end > self._segment_bytes_max
 
     def append(self, record: Record) -> None:
         """Write one record; it is durable when this returns. Raises JournalError if it
@@ -203,7 +209,8 @@ class Journal:
         finally:
             _close(folder_fd)
         _close(self._fd)
-        self._fd, self._segment, self._end, self._broken = fd, segment, len(content), ""
+        self._fd, self._segment, self._broken = fd, segment, ""
+        self._snapshot_end = self._end = len(content)
         self._sequence += 1
         self.records_written += 1
         self._reserve()
@@ -268,7 +275,8 @@ class Journal:
         with suppress(OSError):
             disk = os.fstatvfs(self._fd)
             spare = disk.f_bavail * disk.f_frsize // RESERVE_SHARE_MAX
-            length = min(max(self._segment_bytes_max - self._end, 0) + RESERVE_MARGIN_BYTES, spare)
+            left = self._segment_bytes_max - (self._end - self._snapshot_end)
+            length = min(max(left, 0) + RESERVE_MARGIN_BYTES, spare)
             if length > 0:
                 _fallocate(self._fd, self._end, length)
                 self.reserved_to = self._end + length
@@ -326,6 +334,9 @@ class Journal:
             self._sync_folder()
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
         self._end = found.end
+        self._snapshot_end = HEADER_BYTES
+        if records and isinstance(records[0], Snapshot):
+            self._snapshot_end += HEAD_BYTES + len(found.payloads[0][1])
         self.torn_bytes = found.torn_bytes
         if found.torn_bytes:
             os.ftruncate(self._fd, self._end)
@@ -341,7 +352,7 @@ class Journal:
         _write_whole(self._fd, pack_header(1, self._sequence))
         os.fsync(self._fd)
         self._sync_folder()
-        self._end = HEADER_BYTES
+        self._snapshot_end = self._end = HEADER_BYTES
 
 
 def journal_holder(folder: Path) -> str | None:

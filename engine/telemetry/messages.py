@@ -516,7 +516,12 @@ MESSAGES: Final = (
         "Make room; trading opens by itself.",
     ),
     M("journal writes again", "There is room again.", "Trading opens by itself."),
-    M("journal not compacted", "A new segment could not be begun.", "The old one goes on.", "Make room on the disk."),
+    M(
+        "journal not compacted",
+        "A new segment could not be begun.",
+        "The old one goes on; it is tried again ten seconds later.",
+        "Make room on the disk.",
+    ),
     M(
         "history not written, trading goes on",
         "The history for people, in SQLite, cannot be written.",

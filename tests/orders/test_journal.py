@@ -325,6 +325,47 @@ def test_a_new_segment_begins_with_all_that_was_before(tmp_path):
     assert sum(isinstance(record, Submitted) for _, record in read_journal(tmp_path)) == SEGMENTS_KEPT
 
 
+def test_a_long_snapshot_asks_for_no_other_one(tmp_path):
+    """A segment is full by what was appended behind its snapshot, however long that is;
+    also for the next router, which counts on.
+    """
+    journal, _, _ = Journal.open(tmp_path, segment_bytes_max=1_000)
+    blotter = Blotter()
+    appended = 0
+    while not journal.wants_compaction:
+        record = submitted(key=f"quoter00001a{appended:06}")
+        journal.append(record)
+        blotter.apply(record)
+        appended += 1
+    for number in range(10):
+        blotter.apply(submitted(key=f"quoter00001b{number:06}"))
+    journal.compact(blotter.snapshot(AT))
+    assert journal.path.stat().st_size > 2_000
+    assert not journal.wants_compaction
+
+    for number in range(appended):
+        assert not journal.wants_compaction
+        journal.append(submitted(key=f"quoter00001c{number:06}"))
+        journal.close()
+        journal, _, _ = Journal.open(tmp_path, segment_bytes_max=1_000)
+    assert journal.wants_compaction
+    journal.close()
+
+
+def test_room_is_reserved_for_what_follows_a_snapshot(tmp_path):
+    """As much as for a segment without one."""
+    journal, _, _ = Journal.open(tmp_path, segment_bytes_max=100_000)
+    blotter = Blotter()
+    for number in range(1_000):
+        blotter.apply(submitted(key=f"quoter00001a{number:06}"))
+    first = journal.reserved_to
+    journal.compact(blotter.snapshot(AT))
+    journal.close()
+
+    assert (snapshot_bytes := journal.path.stat().st_size) > 100_000
+    assert journal.reserved_to - snapshot_bytes == first - HEADER_BYTES
+
+
 def test_a_snapshot_of_an_engine_that_knew_no_unwritten_records_is_read():
     """It has two fields."""
     snapshot = Blotter().snapshot(AT)

@@ -49,6 +49,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCES_TOLD_NS: Final = 100 * NS_PER_MS
+SEGMENT_RETRY_NS: Final = 10 * NS_PER_S  # a try sums up all orders, and orders wait for it
 FILLS_TOLD_NS: Final = NS_PER_S  # a restarted router repeats the fills of this time at most
 
 NEVER_SENT: Final = Refusal(ErrorKind.TRANSPORT, "it was never sent: the order router that took it is gone")
@@ -105,6 +106,8 @@ class OrderRecords:
         self._on_took = on_took
         self._unwritten: list[Record] = []
         self._is_failing = False
+        # When the journal may begin a segment, after one that could not be begun.
+        self._segment_at = MonoNs(0)
         # What was reported in the burst of executions being taken, with its time.
         self._is_burst = False
         self._told: list[tuple[Record, Change, MonoNs]] = []
@@ -307,8 +310,10 @@ class OrderRecords:
             self.write((), is_fact=True)
 
     def compact_journal(self) -> None:
-        """Start a new journal segment if the current one has reached its length."""
-        if self._journal.wants_compaction:
+        """Start a new journal segment if the current one has reached its length; after an
+        error not before SEGMENT_RETRY_NS have passed.
+        """
+        if self._journal.wants_compaction and self._now.mono >= self._segment_at:
             self.begin_segment()
 
     def begin_segment(self) -> None:
@@ -318,6 +323,7 @@ class OrderRecords:
         try:
             self._journal.compact(self.blotter.snapshot(self._now.wall), self._unwritten)
         except JournalError as error:
+            self._segment_at = MonoNs(self._now.mono + SEGMENT_RETRY_NS)
             log.error("journal not compacted", error=str(error))
         else:
             self._unwritten.clear()
