@@ -517,6 +517,11 @@ MESSAGES: Final = (
     ),
     M("journal writes again", "There is room again.", "Trading opens by itself."),
     M(
+        "facts are in the journal's snapshot alone",
+        "While the journal could not be written more facts came than are kept; `facts` says how many more.",
+        "Orders and positions have them; they are missing in a history that is made again from the journal.",
+    ),
+    M(
         "journal not compacted",
         "A new segment could not be begun.",
         "The old one goes on; it is tried again ten seconds later.",

@@ -119,6 +119,7 @@ class JournalInMemory:
 
     def __init__(self) -> None:
         self.content = bytearray(pack_header(1, 1))
+        self.segments = 1
         # The same records, each for itself.
         self.encoded: list[bytes] = []
         # Why nothing can be written; empty while it can.
@@ -142,8 +143,14 @@ class JournalInMemory:
             self.content += pack_record(len(self.encoded), self.encoded[-1])
         self.on_step("after the journal")
 
-    def compact(self, snapshot: Snapshot) -> None:
-        raise AssertionError("nobody wants it compacted")
+    def compact(self, snapshot: Snapshot, unwritten: Sequence[Record] = ()) -> None:
+        """What was before is gone: as of a segment that is no longer kept."""
+        if self.refuses:
+            raise JournalError(self.refuses)
+        self.content = bytearray(pack_header(self.segments + 1, len(self.encoded) + 1))
+        self.segments += 1
+        encoded = tuple(msgspec.Raw(encode_record(record)) for record in unwritten)
+        self.append(msgspec.structs.replace(snapshot, unwritten=encoded))
 
     def records(self) -> list[Record]:
         """Everything, from its bytes."""

@@ -2,12 +2,66 @@
 everything, and trading goes on.
 """
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from engine.order_router.core.commit import SEGMENT_RETRY_NS
+from engine.order_router.core.commit import SEGMENT_RETRY_NS, UNWRITTEN_MAX
+from engine.orders.blotter import fold
 from engine.orders.journal import Journal
-from engine.units import NS_PER_S
-from tests.order_router.rig import RouterRig
+from engine.orders.journal_records import ModeChanged
+from engine.orders.rings.commands import Submit
+from engine.orders.venue_facts import ExecutionFact
+from engine.units import NS_PER_S, MonoNs
+from tests.order_router.rig import STRATEGY, RouterRig
+from tests.orders.rig import AT, KEY, ORDER_ID, limit
+
+FULL = "no space left on device"
+
+
+def trading() -> RouterRig:
+    """A router with one order of its strategy, which is open."""
+    rig = RouterRig()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    ask(rig, KEY)
+    (sent,) = orders_sent(rig)
+    rig.frame({"method": "add_order", "req_id": sent["req_id"], "success": True, "result": {"order_id": ORDER_ID}})
+    return rig
+
+
+def ask(rig: RouterRig, key: str) -> None:
+    rig.command(Submit(STRATEGY, key, limit(), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+
+
+def orders_sent(rig: RouterRig) -> list[dict[str, Any]]:
+    """New orders that were written since the last time."""
+    return [request for request in rig.socket.take() if request["method"] == "add_order"]
+
+
+def test_facts_beyond_those_that_are_held_back_are_in_the_journal_all_the_same(capsys) -> None:
+    """As the state that they led to: a restart knows of the fill."""
+    rig = trading()
+    rig.memory.refuses = FULL
+    rig.core.records.commit([ModeChanged("ACTIVE", f"fact {number}", AT) for number in range(UNWRITTEN_MAX)])
+    rig.fact(
+        ExecutionFact(
+            exec_type="trade", order_id=ORDER_ID, cl_ord_id=KEY, timestamp=AT, exec_id="T1", trade_id=1, side="buy",
+            last_qty=Decimal(1), last_price=Decimal(90), cost=Decimal(90), symbol="BTC/USD",
+        ),
+        ExecutionFact(exec_type="filled", order_id=ORDER_ID, cl_ord_id=KEY, timestamp=AT, cum_qty=Decimal(1)),
+    )  # fmt: skip
+    rig.work_for(NS_PER_S, rig.keep_alive)
+    rig.memory.refuses = ""
+    ask(rig, "quoter00001a000002")
+    assert not orders_sent(rig), "an intent in the journal before the facts"
+    rig.work_for(SEGMENT_RETRY_NS, rig.keep_alive)
+
+    live, folded = rig.core.blotter, fold(rig.memory.records())
+    assert folded.positions.qty(STRATEGY, "BTC/USD") == 1
+    assert folded.state_hash() == live.state_hash()
+    assert "facts are in the journal's snapshot alone" in capsys.readouterr().out
 
 
 def test_a_segment_that_cannot_be_begun_is_tried_again_after_a_while(tmp_path: Path) -> None:

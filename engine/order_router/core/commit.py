@@ -4,7 +4,8 @@
 
 While the journal cannot be written, no order is sent: trading is shut and an alarm is
 raised. Facts from Kraken still take effect. They are queued and written later; after a
-restart Kraken would tell them again.
+restart Kraken would tell them again. What is too much to be queued is written as the state
+that it led to.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,7 +47,7 @@ from engine.orders.rings.reports import (
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 
-UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
+UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; of more there is only the state
 ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCES_TOLD_NS: Final = 100 * NS_PER_MS
 SEGMENT_RETRY_NS: Final = 10 * NS_PER_S  # a try sums up all orders, and orders wait for it
@@ -105,6 +106,9 @@ class OrderRecords:
         self._on_change = on_change
         self._on_took = on_took
         self._unwritten: list[Record] = []
+        # How many facts came while UNWRITTEN_MAX were held back: applied, and in no record.
+        # Only a snapshot brings them into the journal.
+        self._unrecorded = 0
         self._is_failing = False
         # When the journal may begin a segment, after one that could not be begun.
         self._segment_at = MonoNs(0)
@@ -171,6 +175,8 @@ class OrderRecords:
         return True
 
     def _write_unwritten(self) -> None:
+        if self._unrecorded:
+            raise JournalError("too many facts wait for it: only a new segment takes them all")
         self._journal.append_all(self._unwritten)
         self._unwritten.clear()
 
@@ -304,10 +310,15 @@ class OrderRecords:
 
     def retry_journal(self) -> None:
         """Append the records held back while the journal could not be written, if there are
-        any.
+        any; if there were too many to hold back, begin a new segment, whose snapshot has
+        them.
         """
-        if self._is_failing:
+        if not self._is_failing:
+            return
+        if not self._unrecorded:
             self.write((), is_fact=True)
+        elif self._now.mono >= self._segment_at:
+            self.begin_segment()
 
     def compact_journal(self) -> None:
         """Start a new journal segment if the current one has reached its length; after an
@@ -326,13 +337,18 @@ class OrderRecords:
             self._segment_at = MonoNs(self._now.mono + SEGMENT_RETRY_NS)
             log.error("journal not compacted", error=str(error))
         else:
+            if self._unrecorded:
+                log.warning("facts are in the journal's snapshot alone", facts=self._unrecorded)
             self._unwritten.clear()
+            self._unrecorded = 0
             self._wrote(0)
 
     def _failed(self, facts: Sequence[Record], error: str) -> None:
         self.counts["journal_errors"] += 1
         if len(self._unwritten) < UNWRITTEN_MAX:
             self._unwritten.extend(facts)
+        else:
+            self._unrecorded += len(facts)
         if not self._is_failing:
             self._is_failing = True
             log.critical("the journal cannot be written, no order is taken", error=error)
