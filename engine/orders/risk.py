@@ -6,6 +6,8 @@ never refused.
     mode       ACTIVE · REDUCING: only what makes a position smaller · HALTED: nothing but cancels; a person resumes
     the pair   known, allowed, open; increments and minimums, so that nothing is sent that Kraken must refuse
     the book   live and fresh; a limit not too far beyond the other side; no own order in the way
+    triggers   an order counts at its trigger, or as the market or limit order that it is once fired, if the market has
+               passed that already
     sizes      order quantity and notional, position with everything open filled, open orders, orders a second
 
 Orders, books and the pair may each have another scale, because Kraken changes the precision
@@ -23,11 +25,12 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.market import Pair
 from engine.native.watched import Watched
 from engine.orders import amounts
-from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.intent import Amendment, OrderIntent, Trigger
 from engine.orders.life import OrderState
 from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.refusal import ErrorKind, Refusal
@@ -46,6 +49,15 @@ ORDER_TOKENS: Final = 1000 * NS_PER_S  # what an order takes from the budget
 RESTING: Final = ("limit", "iceberg")
 """Order types that on arrival match the book at their limit or better, or rest in it."""
 IMMEDIATE: Final = ("market", "settle-position")
+BECOMES: Final = {
+    "stop-loss": "market",
+    "take-profit": "market",
+    "trailing-stop": "market",
+    "stop-loss-limit": "limit",
+    "take-profit-limit": "limit",
+    "trailing-stop-limit": "limit",
+}
+"""What orders are once their trigger has fired."""
 
 
 class TradingMode(Enum):
@@ -119,6 +131,11 @@ class TopOfBook(Struct, frozen=True):
         """
         ticks = self.best_ask if side == "buy" else self.best_bid
         return None if ticks is None else units_decimal(ticks, self.price_decimals)
+
+    def market(self, side: str) -> Decimal | None:
+        """The same, or the best price of the order's own side while the other one is empty."""
+        best = self.other_side(side)
+        return self.other_side("sell" if side == "buy" else "buy") if best is None else best
 
 
 NO_LIMITS: Final = PairLimits()
@@ -194,21 +211,22 @@ class Risk(Watched):
             return why
         side = intent.side
         limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
-        price = self._price(side, limit, _static_trigger(intent), top)
+        price = _price(intent.order_type, side, limit, intent.trigger, top)
+        acts_as = _type_in(intent, top)
         qty = _qty_of(intent, pair, top)
         others = _survey(side, pair, top, open_orders, batch)
         worst = others.worst(qty, position)
         return (
             self._mode_refusal(side, qty, pair, worst, position)
             or self._pair_refusal(intent, pair)
-            or self._amount_refusal(intent, pair, price)
+            or self._amount_refusal(intent, pair, price if limit is None else limit)
             or self._freshness_refusal(pair, top)
-            or self._collar_refusal(side, intent.order_type, limit, pair, top)
+            or self._collar_refusal(side, acts_as, limit, pair, top)
             or self._unknown_refusal(strategy, pair, open_orders)
             or self._size_refusal(qty, intent.cash_qty, pair, price)
             or self._count_refusal(pair, others.count)
             or self._position_refusal(side, pair, price, worst)
-            or self._self_trade_refusal(side, qty, intent.order_type, limit, pair, top, others)
+            or self._self_trade_refusal(side, qty, acts_as, limit, pair, top, others)
             or self._duplicate_refusal(strategy, intent, now, batch)
             or self._untold_refusal(intent)
             or self._pace_refusal(now, len(batch))
@@ -243,10 +261,11 @@ class Risk(Watched):
             qty = units_decimal(amendment.qty, amendment.qty_decimals)
         if amendment.limit_price is not None:
             limit = units_decimal(amendment.limit_price, amendment.price_decimals)
-        trigger = _static_trigger(intent)
+        trigger = intent.trigger
         if trigger is not None and amendment.trigger_price is not None:
-            trigger = amendment.trigger_price
-        price = self._price(side, limit, trigger, top)
+            trigger = replace(trigger, price=amendment.trigger_price)
+        price = _price(intent.order_type, side, limit, trigger, top)
+        acts_as = _type_of(_market(side, top), intent.order_type, side, trigger)
         is_smaller = limit == order.limit and qty <= order.order_qty
         left = max(ZERO, subtract(qty, order.filled_in_all))
         others = _survey(side, pair, top, [other for other in open_orders if other.key != order.key], ())
@@ -255,17 +274,14 @@ class Risk(Watched):
             why = self._mode_refusal(side, left, pair, worst, position)
             if why is not None:
                 return why
-        if is_smaller:
-            why = None
-            if trigger != _static_trigger(intent):  # the same quantity is worth something else now
-                why = self._size_refusal(qty, None, pair, price) or self._position_refusal(side, pair, price, worst)
-            return why or self._pace_refusal(now, 0)
+        if is_smaller and trigger == intent.trigger:
+            return self._pace_refusal(now, 0)
         return (
             self._freshness_refusal(pair, top)
-            or self._collar_refusal(side, intent.order_type, limit, pair, top)
+            or self._collar_refusal(side, acts_as, limit, pair, top)
             or self._size_refusal(qty, None, pair, price)
             or self._position_refusal(side, pair, price, worst)
-            or self._self_trade_refusal(side, left, intent.order_type, limit, pair, top, others)
+            or self._self_trade_refusal(side, left, acts_as, limit, pair, top, others)
             or self._pace_refusal(now, 0)
         )
 
@@ -550,18 +566,6 @@ class Risk(Watched):
         why = self.budget.refusal(now, ahead)
         return why or (None if self._tight_budget is None else self._tight_budget.refusal(now, ahead))
 
-    def _price(
-        self, side: str, limit: Decimal | None, trigger: Decimal | None, top: TopOfBook | None
-    ) -> Decimal | None:
-        """The price to value an order at: its limit, its trigger, or the best price of the
-        other side.
-        """
-        if limit is not None:
-            return limit
-        if trigger is not None:
-            return trigger
-        return None if top is None else top.other_side(side)
-
 
 class _Budget:
     """Orders a second, as a bucket that holds those of one second and refills steadily. In
@@ -644,9 +648,73 @@ class _Others(Struct, gc=False):
         self.nearest_ticks, self.nearest_decimals, self.nearest_name = limit, price_decimals, name
 
 
-def _static_trigger(intent: OrderIntent) -> Decimal | None:
-    """The trigger price of an order, if it is an absolute price."""
-    return intent.trigger.price if intent.trigger is not None and intent.trigger.price_type == "static" else None
+def _type_of(market: Decimal | None, order_type: str, side: str, trigger: Trigger | None) -> str:
+    """What an order is at once: its own type, or what it becomes if the market has passed
+    its trigger, for then Kraken fires it as soon as it has it. Without a market it has not.
+
+    Stop-loss buys and take-profit sells fire at or above their trigger, stop-loss sells and
+    take-profit buys at or below it. Kraken compares with the last trade or the index, which
+    are not known here: `market`, the best price that the order would take, stands in.
+    """
+    if trigger is None or market is None or not _is_passed(market, order_type, side, trigger):
+        return order_type
+    return BECOMES.get(order_type, order_type)
+
+
+def _price_near(market: Decimal | None, order_type: str, side: str, trigger: Trigger) -> Decimal | None:
+    """The price near which an order with a trigger trades: at its trigger, or at the market
+    where that has passed it, and then at the higher of both. None without a market.
+    """
+    if market is None:
+        return None
+    price = _trigger_price(market, order_type, side, trigger)
+    # What trails or keeps a distance moves with its reference, which may be above the
+    # market.
+    is_higher = trigger.price_type != "static" or _is_passed(market, order_type, side, trigger)
+    return max(price, market) if is_higher else price
+
+
+def _is_passed(market: Decimal, order_type: str, side: str, trigger: Trigger) -> bool:
+    if order_type.startswith("trailing"):
+        return False
+    price = _trigger_price(market, order_type, side, trigger)
+    fires_above = (side == "buy") == order_type.startswith("stop-loss")
+    return market >= price if fires_above else market <= price
+
+
+def _trigger_price(market: Decimal, order_type: str, side: str, trigger: Trigger) -> Decimal:
+    """The trigger as a price, in this market."""
+    if trigger.price_type == "static":
+        return trigger.price
+    distance = trigger.price if trigger.price_type == "quote" else divide(multiply(market, trigger.price), HUNDRED)
+    is_below = order_type.startswith("trailing") and side == "sell"
+    return add(market, -distance if is_below else distance)
+
+
+def _market(side: str, top: TopOfBook | None) -> Decimal | None:
+    return None if top is None else top.market(side)
+
+
+def _type_in(intent: OrderIntent, top: TopOfBook | None) -> str:
+    """See `_type_of`."""
+    if intent.trigger is None:
+        return intent.order_type
+    return _type_of(_market(intent.side, top), intent.order_type, intent.side, intent.trigger)
+
+
+def _price(
+    order_type: str, side: str, limit: Decimal | None, trigger: Trigger | None, top: TopOfBook | None
+) -> Decimal | None:
+    """The price to value an order at, None if there is none: its limit, where it fires, or
+    the best price of the other side.
+    """
+    if limit is not None and (trigger is None or side == "buy"):
+        return limit
+    if trigger is None:
+        return None if top is None else top.other_side(side)
+    near = _price_near(_market(side, top), order_type, side, trigger)
+    # A sell with a limit trades at it or above, which may be where it fires.
+    return near if near is None or limit is None else max(near, limit)
 
 
 def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
@@ -673,21 +741,18 @@ def _survey(
     for order in open_orders:
         intent = order.intent
         if intent.side == side:
-            if (
-                order.qty_decimals == pair.qty_decimals
-                and order.amendment is None
-                and intent.order_type not in IMMEDIATE
-            ):
+            acts_as = _type_in(intent, top)
+            if order.qty_decimals == pair.qty_decimals and order.amendment is None and acts_as not in IMMEDIATE:
                 left = order.qty - order.filled - order.filled_before
                 if left > 0:
                     others.lots += left
             else:
-                others.stands(_left_of(order, pair, top), intent.order_type)
+                others.stands(_left_of(order, pair, top), acts_as)
         elif order.limit_price is not None and intent.order_type in RESTING:
             others.meets(order.limit_price, order.price_decimals, order.key)
     for intent in batch:
         if intent.side == side:
-            others.stands(_qty_of(intent, pair, top), intent.order_type)
+            others.stands(_qty_of(intent, pair, top), _type_in(intent, top))
         elif intent.limit_price is not None and intent.order_type in RESTING:
             others.meets(intent.limit_price, intent.price_decimals, "of the same batch")
     return others

@@ -2,14 +2,17 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.market import Pair
 from engine.orders.blotter import Blotter
-from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS, OrderIntent
+from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS, Amendment, OrderIntent
 from engine.orders.journal_records import Submitted, decode_record, encode_record
 from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import pack_shape
+from engine.orders.risk import Risk, RiskLimits, TopOfBook
 from engine.orders.venue_facts import ExecutionFact, Fee
-from engine.units import PriceTicks, QtyLots, WallNs
+from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
 
 PAIR = Pair(
     symbol="BTC/USD", price_decimals=1, qty_decimals=8, qty_min_lots=5000, cost_min=Decimal("0.5"),
@@ -106,3 +109,44 @@ def trade(exec_id="TEXEC1-00000-000000", qty="0.4", price="100", fee="0.16", at=
 def tell(blotter, what, journal=None, at=AT):
     """Give the blotter a row; the changes."""
     return commit(blotter, blotter.on_execution(what, PAIRS.get, at), journal)
+
+
+TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  # 99.9 and 100.1
+LOOSE = RiskLimits(orders_per_s_max=Decimal(1000), duplicate_window_ns=0)
+
+
+class Desk:
+    """A risk check over real orders."""
+
+    def __init__(self, limits=LOOSE, **changes):
+        self.risk = Risk(replace(limits, **changes))
+        self.blotter = Blotter()
+        self.position = Decimal(0)
+        self.pair = PAIR
+        self.top = TOP
+        self.number = 0
+
+    def open(self, intent, strategy="quoter", is_working=True):
+        """An open order of the account."""
+        self.number += 1
+        record = submitted(key=f"quoter00001a{self.number:06}", intent=intent, strategy=strategy)
+        commit(self.blotter, [record])
+        if is_working:
+            tell(self.blotter, fact("new", order_id=f"O{self.number}", cl_ord_id=record.key))
+        return self.blotter.open[record.key]
+
+    def world(self, now=0):
+        """What the router passes."""
+        return {
+            "pair": self.pair, "top": self.top, "open_orders": self.blotter.open_on("BTC/USD"),
+            "position": self.position, "now": MonoNs(now),
+        }  # fmt: skip
+
+    def ask(self, intent, now=0, batch=(), strategy="quoter"):
+        """The refusal, if any."""
+        return text_of(self.risk.refusal(intent, strategy=strategy, batch=batch, **self.world(now)))
+
+    def ask_amend(self, order, now=0, **changes):
+        """The refusal of an amend."""
+        amendment = Amendment(price_decimals=1, qty_decimals=8, **changes)
+        return text_of(self.risk.amend_refusal(order, amendment, **self.world(now)))

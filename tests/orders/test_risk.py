@@ -12,57 +12,16 @@ from engine.orders.risk import (
     DUPLICATES_REMEMBERED_MAX,
     DailyLoss,
     PairLimits,
-    Risk,
     RiskLimits,
-    TopOfBook,
     TradingMode,
 )
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 from tests.market.rig import book_record
-from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell, text_of
+from tests.orders.rig import AT, LOOSE, PAIR, TOP, Desk, commit, limit
 
 D = Decimal
-TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  # 99.9 and 100.1
 STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(91)))
 DAY_NS = 86_400 * NS_PER_S
-LOOSE = RiskLimits(orders_per_s_max=D(1000), duplicate_window_ns=0)
-
-
-class Desk:
-    """A risk check over real orders."""
-
-    def __init__(self, limits=LOOSE, **changes):
-        self.risk = Risk(replace(limits, **changes))
-        self.blotter = Blotter()
-        self.position = D(0)
-        self.pair = PAIR
-        self.top = TOP
-        self.number = 0
-
-    def open(self, intent, strategy="quoter", is_working=True):
-        """An open order of the account."""
-        self.number += 1
-        record = submitted(key=f"quoter00001a{self.number:06}", intent=intent, strategy=strategy)
-        commit(self.blotter, [record])
-        if is_working:
-            tell(self.blotter, fact("new", order_id=f"O{self.number}", cl_ord_id=record.key))
-        return self.blotter.open[record.key]
-
-    def world(self, now=0):
-        """What the router passes."""
-        return {
-            "pair": self.pair, "top": self.top, "open_orders": self.blotter.open_on("BTC/USD"),
-            "position": self.position, "now": MonoNs(now),
-        }  # fmt: skip
-
-    def ask(self, intent, now=0, batch=(), strategy="quoter"):
-        """The refusal, if any."""
-        return text_of(self.risk.refusal(intent, strategy=strategy, batch=batch, **self.world(now)))
-
-    def ask_amend(self, order, now=0, **changes):
-        """The refusal of an amend."""
-        amendment = Amendment(price_decimals=1, qty_decimals=8, **changes)
-        return text_of(self.risk.amend_refusal(order, amendment, **self.world(now)))
 
 
 def test_an_ordinary_order_passes():

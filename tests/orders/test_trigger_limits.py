@@ -1,0 +1,151 @@
+"""An order with a trigger is held to the limits as what it becomes: at once where the market has passed its trigger."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from engine.orders.intent import Trigger
+from engine.units import PriceTicks, QtyLots
+from tests.market.rig import book_record
+from tests.orders.rig import TOP, Desk, limit
+
+D = Decimal
+
+
+def triggered(side, kind, at, price=None, qty="1", price_type="static"):
+    """An order with a trigger; the market is at 99.9 and 100.1."""
+    return limit(side, qty, price, order_type=kind, trigger=Trigger(D(at), price_type))
+
+
+@pytest.mark.parametrize("name", ["order_notional_max", "position_notional_max"])
+@pytest.mark.parametrize(
+    ("intent", "worth"),
+    [
+        (triggered("buy", "stop-loss", "5"), "100.1"),
+        (triggered("buy", "stop-loss", "150"), "150"),
+        (triggered("sell", "stop-loss", "150"), "150"),
+        (triggered("sell", "stop-loss", "90"), "90"),
+        (triggered("buy", "take-profit", "150"), "150"),
+        (triggered("buy", "take-profit", "90"), "90"),
+        (triggered("sell", "take-profit", "5"), "99.9"),
+        (triggered("sell", "take-profit", "150"), "150"),
+        (triggered("sell", "stop-loss-limit", "90", "1"), "90"),
+        (triggered("sell", "take-profit-limit", "150", "99"), "150"),
+        (triggered("sell", "take-profit-limit", "5", "99"), "99.9"),
+        (triggered("buy", "stop-loss-limit", "110", "111"), "111"),
+        (triggered("buy", "stop-loss", "10", price_type="pct"), "110.11"),
+        (triggered("buy", "stop-loss", "-10", price_type="pct"), "100.1"),
+        (triggered("buy", "trailing-stop", "10", price_type="quote"), "110.1"),
+        (triggered("sell", "trailing-stop", "10", price_type="quote"), "99.9"),
+    ],
+)  # fmt: skip
+def test_it_is_worth_what_it_trades_at(name, intent, worth):
+    """At its trigger, or at the market where that has passed it: a trigger far on the other side is no way round."""
+    assert Desk(**{name: D(worth)}).ask(intent) is None
+    why = Desk(**{name: D(worth) - D("0.01")}).ask(intent)
+
+    assert why is not None
+    assert f"risk.{name}" in why
+
+
+def test_the_market_counts_while_the_side_that_it_would_take_is_empty():
+    """By its own side then; with neither there is no price, and that is said."""
+    desk = Desk(order_notional_max=D(50))
+    desk.top = replace(TOP, best_ask=None)
+    assert "nobody asks" in desk.ask(triggered("buy", "stop-loss", "5"))
+    desk.top = replace(TOP, best_ask=None, best_bid=None)
+    assert "no price to measure against risk.order_notional_max" in desk.ask(triggered("buy", "stop-loss", "5"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "moved", "refused"),
+    [
+        ("stop-loss", "110", "5", "order of 200.2"),
+        ("stop-loss", "110", "90", "order of 200.2"),
+        ("stop-loss", "110", "105", "order of 210"),
+        ("take-profit", "80", "98", None),
+        ("take-profit", "80", "101", "order of 202"),
+    ],
+)
+def test_a_trigger_that_is_moved_beyond_the_market_is_worth_the_market(kind, first, moved, refused):
+    """Two are bought at 100.1 for 200.2, wherever the trigger is moved to."""
+    desk = Desk()
+    order = desk.open(triggered("buy", kind, first, qty="2"))
+    desk.risk.limits = replace(desk.risk.limits, order_notional_max=D(200))
+    why = desk.ask_amend(order, trigger_price=D(moved))
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+def test_a_trigger_is_moved_on_a_book_that_is_known():
+    """As a limit is: what it would be worth is not known otherwise. Smaller it may be made at any time."""
+    desk = Desk()
+    order = desk.open(triggered("buy", "stop-loss", "110", qty="2"))
+    desk.top = replace(TOP, is_live=False)
+
+    assert "not verified" in desk.ask_amend(order, trigger_price=D(120))
+    assert desk.ask_amend(order, qty=QtyLots(10**8)) is None
+
+
+@pytest.mark.parametrize(
+    ("intent", "refused"),
+    [
+        (triggered("sell", "take-profit-limit", "50", "1"), "sell limit 1.0 is more than risk.price_collar_percent"),
+        (triggered("buy", "stop-loss-limit", "50", "200"), "buy limit 200.0 is more than risk.price_collar_percent"),
+        (triggered("buy", "stop-loss-limit", "50", "104"), None),
+        (triggered("buy", "stop-loss-limit", "150", "200"), None),
+        (triggered("sell", "take-profit-limit", "150", "1"), None),
+    ],
+)
+def test_the_collar_holds_what_fires_at_once(intent, refused):
+    """It is a limit order from the beginning; one that waits for its trigger is not checked before that."""
+    why = Desk().ask(intent)
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+def test_the_collar_holds_an_order_whose_trigger_is_moved_so_that_it_fires():
+    """Its limit was far away while nothing was near it."""
+    desk = Desk()
+    order = desk.open(triggered("sell", "take-profit-limit", "150", "1"))
+
+    assert "risk.price_collar_percent" in desk.ask_amend(order, trigger_price=D(50))
+    assert desk.ask_amend(order, trigger_price=D(140)) is None
+
+
+def test_the_self_trade_guard_sees_what_fires_at_once():
+    """As a market order, as deep as its quantity, or as a limit order; not what waits for its trigger."""
+    desk = Desk()
+    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    desk.open(limit("sell", "1", "100.2"))
+
+    assert "risk.self_trade_guard" in desk.ask(triggered("buy", "stop-loss", "5", qty="2"))
+    assert desk.ask(triggered("buy", "stop-loss", "5")) is None
+    assert "risk.self_trade_guard" in desk.ask(triggered("buy", "stop-loss-limit", "5", "100.2"))
+    assert desk.ask(triggered("buy", "stop-loss", "110", qty="2")) is None
+    waiting = desk.open(triggered("buy", "stop-loss", "110", qty="2"))
+    assert "risk.self_trade_guard" in desk.ask_amend(waiting, trigger_price=D(5))
+
+
+def test_what_fires_at_once_takes_from_the_book_with_the_others():
+    """Of the same batch, and on its way."""
+    desk = Desk()
+    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    desk.open(limit("sell", "1", "100.2"))
+    fires = triggered("buy", "stop-loss", "5")
+    market = limit("buy", "1", None, order_type="market")
+
+    assert desk.ask(market) is None
+    assert "risk.self_trade_guard" in desk.ask(market, batch=[fires])
+    desk.open(fires, is_working=False)
+    assert "risk.self_trade_guard" in desk.ask(market)
+
+
+def test_kraken_s_minimum_is_by_the_limit():
+    """That is what Kraken multiplies with."""
+    desk = Desk()
+    desk.pair = replace(desk.pair, cost_min=D(5))
+
+    assert "minimum of 5" in desk.ask(triggered("sell", "stop-loss-limit", "90", "1"))
+    assert PriceTicks(10) == triggered("sell", "stop-loss-limit", "90", "1").limit_price
