@@ -782,9 +782,24 @@ def _plain_likeness(strategy: str, intent: OrderIntent) -> PlainLikeness:
 
 def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
     # Compared as amounts: 64000.0 in one scale is 64000.00 in another.
-    limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
+    limit, target = (
+        None if ticks is None else units_decimal(ticks, intent.price_decimals)
+        for ticks in (intent.limit_price, intent.take_profit)
+    )
     qty = units_decimal(intent.qty, intent.qty_decimals)
-    return strategy, intent.symbol, intent.side, intent.order_type, limit, qty, intent.cash_qty
+    # What sets it off, and what closes it: two stops are no ladder by mistake.
+    where = (limit, intent.limit_offset, intent.limit_price_type, intent.trigger, intent.effective_at)
+    return (
+        strategy,
+        intent.symbol,
+        intent.side,
+        intent.order_type,
+        qty,
+        intent.cash_qty,
+        where,
+        intent.conditional,
+        target,
+    )
 
 
 class DailyLoss:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.orders.blotter import Blotter
-from engine.orders.intent import Amendment, Trigger
+from engine.orders.intent import Amendment, Conditional, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.orders.risk import (
     DUPLICATES_REMEMBERED_MAX,
@@ -210,6 +210,38 @@ def test_the_same_order_twice_in_a_moment_is_taken_for_a_mistake():
     assert desk.ask(limit(qty="2"), now=1) is None
     assert desk.ask(intent, now=1, strategy="another") is None
     assert "twice" in desk.ask(limit(price="98"), batch=[limit(price="98")])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"order_type": "stop-loss", "trigger": Trigger(D(95))}, {"trigger": Trigger(D(90))}),
+        ({"order_type": "take-profit", "trigger": Trigger(D(110))}, {"trigger": Trigger(D(120))}),
+        ({"order_type": "trailing-stop", "trigger": Trigger(D(1), "pct")}, {"trigger": Trigger(D(2), "pct")}),
+        ({"order_type": "trailing-stop", "trigger": Trigger(D(1), "pct")}, {"trigger": Trigger(D(1), "quote")}),
+        (
+            {"order_type": "trailing-stop-limit", "trigger": Trigger(D(1), "quote"), "limit_offset": D(-1)},
+            {"limit_offset": D(-2)},
+        ),
+        ({"price": "110", "conditional": Conditional("limit", D(90))}, {"conditional": Conditional("limit", D(80))}),
+        (
+            {"price": "110", "conditional": Conditional("stop-loss", None, None, D(120)), "take_profit": 900},
+            {"take_profit": 800},
+        ),
+        ({"price": "110", "effective_at": AT}, {"effective_at": AT + NS_PER_S}),
+    ],
+)
+def test_orders_that_fire_or_close_elsewhere_are_not_the_same(one, other):
+    """A ladder of stops, or brackets with two targets: in one callback, and in one batch. Really the same they are."""
+    desk = Desk(duplicate_window_ns=10 * NS_PER_MS)
+    one = {"price": None} | one
+    first, second = limit("sell", "1", **one), limit("sell", "1", **(one | other))
+    desk.risk.approved("quoter", first, MonoNs(0))
+
+    assert "the same order" in desk.ask(first, now=1)
+    assert desk.ask(second, now=1) is None
+    assert desk.ask(second, now=1, batch=[first]) is None
+    assert "twice" in desk.ask(second, now=1, batch=[second])
 
 
 def test_orders_a_second_are_a_bucket():
