@@ -54,7 +54,9 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     cost: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
     pending: str = ""
-    """amend or cancel while a request is under way; at most one at a time."""
+    """amend or cancel while a request is under way or in doubt. An amend in doubt stays it
+    when a cancel is sent, as `cancel_wanted` tells then.
+    """
     amendment: Amendment | None = None
     """The amend under way."""
     amend_deadline: WallNs = WallNs(0)

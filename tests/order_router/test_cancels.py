@@ -1,13 +1,19 @@
 """When a cancel goes out, and when it is held back."""
 
+from decimal import Decimal
+
+import pytest
+
+from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
-from engine.orders.rings.commands import Cancel, StatusRequest, Submit
+from engine.orders.rings.commands import Amend, Cancel, StatusRequest, Submit
 from engine.orders.rings.reports import OrderReport, ResyncBegan, ResyncEnded
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
 from tests.order_router.rig import STRATEGY, RouterRig
-from tests.orders.rig import limit
+from tests.orders.rig import PAIRS, fact, limit
 
 KEY = "quoter000000000001"
+ORDER_ID = "OAAAAA-AAAAA-AAAAAA"
 
 
 def _rig_with_order() -> RouterRig:
@@ -20,7 +26,7 @@ def _rig_with_order() -> RouterRig:
     rig.command(Submit(STRATEGY, KEY, limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
     (added,) = [request for request in rig.socket.take() if request["method"] == "add_order"]
     rig.frame({"method": "add_order", "req_id": added["req_id"], "success": True,
-               "result": {"order_id": "OAAAAA-AAAAA-AAAAAA", "cl_ord_id": KEY},
+               "result": {"order_id": ORDER_ID, "cl_ord_id": KEY},
                "time_in": "2026-09-21T14:13:20.100000Z", "time_out": "2026-09-21T14:13:20.100100Z"})  # fmt: skip
     return rig
 
@@ -104,3 +110,119 @@ def test_a_router_begins_with_the_tier_that_is_noted_with_the_key():
     rig.begin_anew()
 
     assert rig.core.rates.tier.name == "pro"
+
+
+def _amend(rig: RouterRig, *, price: str = "91", qty: str = "1") -> int:
+    """An amend of the order is on its way; returns its request's number."""
+    pair = PAIRS["BTC/USD"]
+    amendment = Amendment(
+        price_decimals=pair.price_decimals, qty_decimals=pair.qty_decimals,
+        limit_price=pair.price_ticks(Decimal(price)), qty=pair.qty_lots(Decimal(qty)),
+    )  # fmt: skip
+    rig.command(Amend(KEY, amendment, MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+    (request,) = [request for request in rig.socket.take() if request["method"] == "amend_order"]
+    return int(request["req_id"])
+
+
+def _cut_off_rest(rig: RouterRig) -> None:
+    """The private feed is heard, and REST refuses whatever it is asked."""
+    rig.keep_alive()
+    while (call := rig.calls.take_due()) is not None:
+        rig.calls.answered(call, 200, b'{"error":["EService:Unavailable"]}')
+        rig.router.end_answer()
+
+
+def test_a_cancel_waits_for_the_reply_to_an_amend_of_its_order():
+    rig = _rig_with_order()
+    number = _amend(rig)
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.work_for(NS_PER_S, each=rig.keep_alive)
+    assert _cancels(rig) == []
+
+    rig.frame({"method": "amend_order", "req_id": number, "success": True, "result": {"order_id": ORDER_ID}})
+    rig.work_for(40 * NS_PER_MS)
+    assert _cancels(rig) == ["cancel_order"]
+
+
+def test_an_amend_without_a_reply_holds_a_cancel_back_until_its_deadline_and_no_longer():
+    """Only REST could tell what became of it, and does not: a halt must not wait for that."""
+    rig = _rig_with_order()
+    _amend(rig)
+    rig.core.halt("a person said so")
+    rig.work_for(NS_PER_S + 300 * NS_PER_MS, each=lambda: _cut_off_rest(rig))
+
+    assert _cancels(rig) == ["cancel_order"]
+
+
+@pytest.mark.parametrize("error", ["EService:Unavailable", "EGeneral:Internal error"])
+def test_an_amend_whose_reply_proves_nothing_holds_no_cancel_back(error):
+    rig = _rig_with_order()
+    number = _amend(rig)
+    rig.core.halt("a person said so")
+    rig.frame({"method": "amend_order", "req_id": number, "success": False, "error": error})
+    rig.work_for(40 * NS_PER_MS, each=lambda: _cut_off_rest(rig))
+
+    assert _cancels(rig) == ["cancel_order"]
+
+
+def test_an_amend_that_was_under_way_on_a_lost_connection_holds_no_cancel_back_on_the_next():
+    rig = _rig_with_order()
+    _amend(rig)
+    rig.core.halt("a person said so")
+    rig.router.on_trading_events(rig.session.closed(rig.clock.mono_ns(), "reset"))
+    rig.connect()
+    rig.work_for(40 * NS_PER_MS, each=lambda: _cut_off_rest(rig))
+
+    assert _cancels(rig) == ["cancel_order"]
+
+
+def test_an_amend_by_rest_holds_a_cancel_back_while_its_call_is_under_way():
+    rig = _rig_with_order()
+    rig.know_pairs()
+    rig.router.on_trading_events(rig.session.closed(rig.clock.mono_ns(), "reset"))
+    rig.command(Amend(KEY, Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(910)),
+                      MonoNs(rig.clock.mono_ns()), MonoNs(0)))  # fmt: skip
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.connect()
+    call = rig.take_call("AmendOrder")
+    rig.work_for(100 * NS_PER_MS)
+    assert _cancels(rig) == []
+
+    rig.calls.failed(call, "no answer", is_in_doubt=True)
+    rig.work_for(40 * NS_PER_MS)
+    assert _cancels(rig) == ["cancel_order"]
+
+
+def test_an_order_counts_as_its_amend_in_doubt_may_have_made_it_until_its_end():
+    """Its cancel may be refused, or come too late."""
+    rig = _rig_with_order()
+    _amend(rig, price="96", qty="3")
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.work_for(2 * NS_PER_S, each=lambda: _cut_off_rest(rig))
+    order = rig.core.blotter.open[KEY]
+    assert order.cancel_wanted
+    assert order.amendment is not None
+
+    rig.fact(fact("amended", order_id=ORDER_ID, order_qty=Decimal(3), limit_price=Decimal(96)))
+    assert (order.order_qty, order.limit, order.amendment, order.cancel_wanted) == (3, 96, None, True)
+    rig.socket.take()
+    rig.work_for(2 * NS_PER_S, each=lambda: _cut_off_rest(rig))
+    assert "cancel_order" in _cancels(rig)
+    assert order.pending == "cancel"
+
+    rig.fact(fact("canceled", order_id=ORDER_ID, cum_qty=Decimal(0)))
+    assert order.state is OrderState.CANCELED
+    rig.core.blotter.check()
+
+
+def test_a_router_that_begins_behind_an_amend_in_doubt_sends_the_cancel():
+    rig = _rig_with_order()
+    _amend(rig)
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.work_for(2 * NS_PER_S, each=lambda: _cut_off_rest(rig))
+    rig.begin_anew()
+    rig.core.begin()
+    rig.connect()
+    rig.work_for(40 * NS_PER_MS, each=lambda: _cut_off_rest(rig))
+
+    assert _cancels(rig) == ["cancel_order"]

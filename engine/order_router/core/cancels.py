@@ -4,20 +4,25 @@ A cancel passes every check of our own; only Kraken's rate counter, of which a s
 reserved for cancels, and maintenance hold it back. A single cancel is a request of its own,
 so a failure names its order; several due at once go as a batch. A cancel waits a moment
 while an amend or an acknowledgement of its order is outstanding, because Kraken does not
-promise to process the two in order.
+promise to process the two in order. An amend is outstanding while its request waits for a
+reply, at most until its deadline has passed at Kraken. Of one that is in doubt afterwards
+the fate is found out by others, and the cancel does not wait for that.
 
 The pause after a cancel that ended nothing grows with each attempt, because each costs
 points of the pair's rate counter. New knowledge (the feed is back, REST has told the
 order's state) ends the pause.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Purpose
 from engine.kraken.trading import order_requests
 from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS
+from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.journal_records import CancelSent, CancelWanted
 from engine.orders.life import OrderState
@@ -38,14 +43,16 @@ class OrderCancels:
         records: OrderRecords,
         websocket: WebSocketRoute,
         rates: RateCounters,
-        by_rest: Callable[[Sequence[TrackedOrder]], None],
+        rest: RestRoute,
         now: Instant,
+        kraken: KrakenTime,
     ) -> None:
         self._records = records
         self._websocket = websocket
         self._rates = rates
-        self._by_rest = by_rest
+        self._rest = rest
         self._now = now
+        self._kraken = kraken
         # When the next cancel of each order is due, and the earliest of these times.
         self._due: dict[str, MonoNs] = {}
         self._next_at = MonoNs(0)
@@ -80,7 +87,10 @@ class OrderCancels:
         self._next_at = min(self._due.values(), default=MonoNs(0))
 
     def _send_due(self, now: MonoNs, *, is_maintenance: bool) -> None:
-        due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
+        amending = {*self._websocket.amending, *self._rest.amending}
+        due = [
+            order for key, at in list(self._due.items()) if (order := self._ready(key, at, now, amending)) is not None
+        ]
         if is_maintenance:
             due = []
         self._note_waiting(due)
@@ -88,8 +98,11 @@ class OrderCancels:
             return
         at = self._now.wall
         # A failing journal is no reason to leave an order open: Kraken itself will tell of
-        # the cancel.
-        records = [CancelSent(order.key, at) for order in due]
+        # the cancel. An amend in doubt stays the order's request under way until it is
+        # decided: it may have made the order larger, which is counted until then.
+        records = [
+            CancelWanted(order.key, at) if order.pending == "amend" else CancelSent(order.key, at) for order in due
+        ]
         self._records.write(records, is_fact=True)
         left: list[Sequence[TrackedOrder]] = []
         for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
@@ -102,7 +115,7 @@ class OrderCancels:
             self._due[order.key] = MonoNs(now + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
             self._records.apply(record)
         for orders in left:
-            self._by_rest(orders)
+            self._rest.cancel(orders)
 
     def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
         """Journal the wanted cancels that cannot be sent yet, for the next router to send."""
@@ -112,8 +125,11 @@ class OrderCancels:
         if waiting:
             self._records.commit([CancelWanted(order.key, at) for order in waiting])
 
-    def _ready(self, key: str, due_at: MonoNs, now: MonoNs) -> TrackedOrder | None:
-        """The order if its cancel can be sent now, else None; sets when it is due next."""
+    def _ready(self, key: str, due_at: MonoNs, now: MonoNs, amending: Collection[str]) -> TrackedOrder | None:
+        """The order if its cancel can be sent now, else None; sets when it is due next.
+
+        `amending`: the orders with an amend that waits for its reply.
+        """
         order = self._records.blotter.open.get(key)
         if order is None:
             del self._due[key]
@@ -121,7 +137,7 @@ class OrderCancels:
             return None
         if now < due_at:
             return None
-        if order.pending == "amend" or order.state is OrderState.SENT:
+        if order.state is OrderState.SENT or (key in amending and self._may_be_amended(order)):
             self._due[key] = MonoNs(now + SOON_NS)
             return None
         cost = cancel_cost(self._now.wall - order.aged_from)
@@ -129,6 +145,10 @@ class OrderCancels:
             self._due[key] = MonoNs(now + min(wait_ns, RETRY_NS))
             return None
         return order
+
+    def _may_be_amended(self, order: TrackedOrder) -> bool:
+        """True if Kraken may still carry out the amend that the order waits for."""
+        return order.pending == "amend" and self._kraken.least() <= order.amend_deadline + DEADLINE_MARGIN_NS
 
     def _send_together(self, orders: Sequence[TrackedOrder]) -> Sequence[Sequence[TrackedOrder]]:
         """Send the cancels of at most BATCH_CANCEL_MAX orders; returns those that the

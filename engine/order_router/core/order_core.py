@@ -147,7 +147,7 @@ class OrderCore:
         rest = RestRoute(
             ports.calls, names, self.breakers["rest"], now, answered=self._on_rest_answer, settle=self.settle
         )
-        self.cancels = OrderCancels(self.records, websocket, self.rates, rest.cancel, now)
+        self.cancels = OrderCancels(self.records, websocket, self.rates, rest, now, kraken)
         self.dead_man = DeadMan(
             settings.dead_man_s, settings.dead_man_refresh_ns, websocket, rest.arm_dead_man, now, ports.chance
         )

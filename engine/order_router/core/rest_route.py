@@ -61,6 +61,8 @@ class RestRoute:
         # Orders with a cancel under way (the first) or waiting. Calls are made one by one,
         # so that each deadline begins with its call.
         self._canceling: dict[str, TrackedOrder] = {}
+        # Orders with an amend that has no reply yet.
+        self.amending: set[str] = set()
 
     @property
     def is_reachable(self) -> bool:
@@ -103,6 +105,7 @@ class RestRoute:
         except UNWRITABLE as error:
             self._refuse(purpose, f"no request can carry it: {error}", NOT_SENT)
             return
+        self.amending.add(order.key)
         self._send(RestCall(
             request, order_replies.read_amend_order, partial(self._amended, purpose), deadline_s=ADD_DEADLINE_S,
             urgency=Urgency.ORDER,
@@ -147,6 +150,7 @@ class RestRoute:
 
     def _amended(self, purpose: Purpose, answer: Any) -> None:
         self._in_flight -= 1
+        self.amending.discard(purpose.keys[0])
         if isinstance(answer, RestRefusal):
             self._failed(purpose, answer)
         else:

@@ -23,6 +23,12 @@ class WebSocketRoute:
         """True if there is a connection with a token, and room in its socket."""
         return self.session.is_ready and self._socket.can_send
 
+    @property
+    def amending(self) -> set[str]:
+        """The orders with an amend that waits for its reply."""
+        purposes = (request.purpose for request in self.session.requests.values())
+        return {key for purpose in purposes if purpose.what == "amend" for key in purpose.keys}
+
     def send(self, method: str, purpose: Purpose, build: Callable[[str, int], bytes]) -> bool:
         """Send a request; False if no byte of it was sent, and then no reply will come."""
         numbered = self.session.send(method, purpose, build, self._now.mono)
