@@ -94,13 +94,15 @@ def _by_age(ages: Ages, age_ns: int) -> int:
 class RateCounter:
     """The estimated counter of one pair."""
 
-    __slots__ = ("as_of", "level", "tier")
+    __slots__ = ("as_of", "level", "tier", "told_at")
 
     def __init__(self, tier: Tier = STARTER) -> None:
         self.tier = tier
         # In hundredths × nanoseconds, at `as_of`; read by the compiled path too.
         self.level = 0
         self.as_of = MonoNs(0)
+        # When Kraken last told the count, or that it is too high; 0 before.
+        self.told_at = MonoNs(0)
 
     def set_tier(self, tier: Tier, now: MonoNs) -> None:
         """Use this tier's threshold, and its decay from `now` on."""
@@ -136,6 +138,16 @@ class RateCounter:
         self._decay(now)
         self.level += cost * NS_PER_S
 
+    def take_back(self, cost: RateCost, charged_at: MonoNs, now: MonoNs) -> None:
+        """Take back what is left at least of a charge for a transaction that was not sent
+        after all. No effect if Kraken has told the count since.
+        """
+        if self.told_at >= charged_at:
+            return
+        self._decay(now)
+        left = cost * NS_PER_S - max(now - charged_at, 0) * self.tier.decay_hundredths_per_s
+        self.level = max(self.level - max(left, 0), 0)
+
     def correct(self, count: Decimal, now: MonoNs, *, has_all: bool) -> None:
         """Take Kraken's own count. A lower one than ours is used only if it has all
         requests that were sent (`has_all`).
@@ -143,6 +155,7 @@ class RateCounter:
         if not count.is_finite() or not 0 <= count < 10_000:
             return
         self._decay(now)
+        self.told_at = now
         told = int((count * 100).to_integral_value(ROUND_CEILING)) * NS_PER_S
         self.level = told if has_all else max(self.level, told)
 
@@ -151,6 +164,7 @@ class RateCounter:
         least.
         """
         self._decay(now)
+        self.told_at = now
         self.level = max(self.level, self.tier.threshold * COSTS_PER_COUNT * NS_PER_S)
 
     def _level_at(self, now: MonoNs) -> int:
@@ -199,6 +213,10 @@ class RateCounters:
     def charge(self, symbol: str, cost: RateCost, now: MonoNs) -> None:
         """Charge a transaction sent now."""
         self.of(symbol).charge(cost, now)
+
+    def take_back(self, symbol: str, cost: RateCost, charged_at: MonoNs, now: MonoNs) -> None:
+        """Take back what is left of a charge; see `RateCounter.take_back`."""
+        self.of(symbol).take_back(cost, charged_at, now)
 
     def counts(self, now: MonoNs) -> dict[str, Decimal]:
         """The level of every pair where it is above 0, for people."""

@@ -165,3 +165,34 @@ def test_time_does_not_run_backwards():
     counter.charge(ADD, at(5))
 
     assert counter.count(at(10)) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.sampled_from((50, 100, 400, 800)), st.booleans()), max_size=30))
+def test_what_was_not_sent_is_taken_back_and_never_more(steps):
+    """Whenever it turns out, and whatever else was sent meanwhile, the counter is at least what it would have been
+    without it; and the same when that is known at once.
+    """
+    counter, without = RateCounter(STARTER), RateCounter(STARTER)
+    now, charged = T0, []
+    for pause_ms, cost, is_sent in steps:
+        now = MonoNs(now + pause_ms * 1_000_000)
+        counter.charge(RateCost(cost), now)
+        if is_sent:
+            without.charge(RateCost(cost), now)
+        else:
+            charged.append((RateCost(cost), now))
+        if pause_ms % 2:
+            for cost_back, charged_at in charged:
+                counter.take_back(cost_back, charged_at, now)
+            charged.clear()
+        assert counter.count(now) >= without.count(now)
+
+
+def test_what_was_not_sent_is_not_taken_back_from_a_count_of_krakens():
+    """It never had it."""
+    counter = RateCounter(STARTER)
+    counter.charge(RateCost(800), T0)
+    counter.correct(Decimal(30), at(0.1), has_all=False)
+    counter.take_back(RateCost(800), T0, at(0.2))
+
+    assert counter.count(at(0.2)) == Decimal("29.9")

@@ -8,8 +8,9 @@ promise to process the two in order. An amend is outstanding while its request w
 reply, at most until its deadline has passed at Kraken. Of one that is in doubt afterwards
 the fate is found out by others, and the cancel does not wait for that.
 
-The pause after a cancel that ended nothing grows with each attempt, because each costs
-points of the pair's rate counter. New knowledge (the feed is back, REST has told the
+The pause after a cancel that ended nothing grows with each that was sent, because each
+costs points of the pair's rate counter. One that no connection took costs nothing, and is
+tried again every second. New knowledge (a connection or the feed is back, REST has told the
 order's state) ends the pause.
 """
 
@@ -26,11 +27,11 @@ from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.journal_records import CancelSent, CancelWanted
 from engine.orders.life import OrderState
-from engine.orders.rate_counter import RateCounters, cancel_cost
+from engine.orders.rate_counter import RateCost, RateCounters, cancel_cost
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
-RETRY_NS: Final = NS_PER_S  # for a cancel that did not end its order; doubles with each
+RETRY_NS: Final = NS_PER_S  # for a cancel that did not end its order; doubles with each that was sent
 RETRY_NS_MAX: Final = 30 * NS_PER_S
 SOON_NS: Final = 20 * NS_PER_MS  # behind an amend under way, or an order that is not acknowledged yet
 
@@ -58,6 +59,8 @@ class OrderCancels:
         self._next_at = MonoNs(0)
         # Cancels sent for each order; the pause between them doubles with each.
         self._attempts: dict[str, int] = {}
+        # The trading connection on which they were sent last, by its number.
+        self._opening = 0
         self.sent = 0
 
     def want(self, key: str) -> None:
@@ -73,6 +76,13 @@ class OrderCancels:
             at = self._due[key] = MonoNs(self._now.mono + after_ns)
             self._next_at = min(self._next_at, at)
 
+    def note_sent(self, key: str) -> None:
+        """Note that a connection has taken the cancel of an order, which ended nothing yet."""
+        self.sent += 1
+        if key in self._due:
+            attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
+            self._due[key] = MonoNs(self._now.mono + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
+
     def resume(self) -> None:
         """After a restart, take up the cancels that the journal holds as wanted."""
         for order in self._records.blotter.open.values():
@@ -81,7 +91,13 @@ class OrderCancels:
 
     def send(self, now: MonoNs, *, is_maintenance: bool) -> None:
         """Send the cancels that are due at `now`; in maintenance they stay due."""
-        if not self._due or now < self._next_at:
+        if not self._due:
+            return
+        if self._opening != self._websocket.session.openings and self._websocket.is_ready:
+            self._opening = self._websocket.session.openings
+            self._next_at = MonoNs(0)
+            self._due = dict.fromkeys(self._due, MonoNs(0))
+        if now < self._next_at:
             return
         self._send_due(now, is_maintenance=is_maintenance)
         self._next_at = min(self._due.values(), default=MonoNs(0))
@@ -101,21 +117,26 @@ class OrderCancels:
         # the cancel. An amend in doubt stays the order's request under way until it is
         # decided: it may have made the order larger, which is counted until then.
         records = [
-            CancelWanted(order.key, at) if order.pending == "amend" else CancelSent(order.key, at) for order in due
+            CancelWanted(order.key, at) if order.pending == "amend" else CancelSent(order.key, at)
+            for order in due
+            if order.pending != "cancel" and not (order.pending and order.cancel_wanted)
         ]
-        self._records.write(records, is_fact=True)
+        if records:
+            self._records.write(records, is_fact=True)
         left: list[Sequence[TrackedOrder]] = []
         for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
             left += self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
         # The bytes have left; now what could wait.
-        self.sent += len(due)
-        for order, record in zip(due, records, strict=True):
-            self._rates.charge(order.symbol, cancel_cost(at - order.aged_from), now)
-            attempts = self._attempts[order.key] = self._attempts.get(order.key, 0) + 1
-            self._due[order.key] = MonoNs(now + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
+        not_sent = {order.key for orders in left for order in orders}
+        for order in due:
+            if order.key in not_sent:
+                self._due[order.key] = MonoNs(now + RETRY_NS)
+            else:
+                self._rates.charge(order.symbol, self._cost(order), now)
+                self.note_sent(order.key)
+        for record in records:
             self._records.apply(record)
-        for orders in left:
-            self._rest.cancel(orders)
+        self._rest.cancel([(order, self._cost(order)) for orders in left for order in orders])
 
     def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
         """Journal the wanted cancels that cannot be sent yet, for the next router to send."""
@@ -140,11 +161,13 @@ class OrderCancels:
         if order.state is OrderState.SENT or (key in amending and self._may_be_amended(order)):
             self._due[key] = MonoNs(now + SOON_NS)
             return None
-        cost = cancel_cost(self._now.wall - order.aged_from)
-        if wait_ns := self._rates.cancel_wait_ns(order.symbol, cost, now):
+        if wait_ns := self._rates.cancel_wait_ns(order.symbol, self._cost(order), now):
             self._due[key] = MonoNs(now + min(wait_ns, RETRY_NS))
             return None
         return order
+
+    def _cost(self, order: TrackedOrder) -> RateCost:
+        return cancel_cost(self._now.wall - order.aged_from)
 
     def _may_be_amended(self, order: TrackedOrder) -> bool:
         """True if Kraken may still carry out the amend that the order waits for."""

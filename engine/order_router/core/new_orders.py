@@ -322,14 +322,14 @@ class NewOrders:
             is_sent, route, why_not = False, "", _unwritable(error)
         if is_sent:
             self._on_sent(issued_at, tick_at)
-        self._rates.charge(symbol, _cost(orders), now)
+            self._rates.charge(symbol, _cost(orders), now)
         for _, intent in orders if not parent else ():
             self._risk.approved(strategy, intent, now)
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:
             return
         if route == "rest":
-            self._rest.add(tracked)
+            self._rest.add(tracked, _cost(orders))
         else:
             for order in tracked:
                 self._records.commit(self._blotter.on_rejected(order.key, why_not.within("not sent: "), at))
@@ -447,12 +447,12 @@ class NewOrders:
         # The bytes have left; now what could wait.
         if is_sent:
             self._on_sent(command.issued_at, command.tick_at)
+            self._rates.charge(order.symbol, cost, now)
         self.counts["amends"] += 1
-        self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
         self._records.apply(record)
         if goes_by_rest:
-            self._rest.amend(order)
+            self._rest.amend(order, cost)
         elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 

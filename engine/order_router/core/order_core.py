@@ -145,8 +145,9 @@ class OrderCore:
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
         rest = RestRoute(
-            ports.calls, names, self.breakers["rest"], now, answered=self._on_rest_answer, settle=self.settle
-        )
+            ports.calls, names, self.breakers["rest"], self.rates, now, answered=self._on_rest_answer,
+            cancel_sent=self._on_cancel_by_rest, settle=self.settle,
+        )  # fmt: skip
         self.cancels = OrderCancels(self.records, websocket, self.rates, rest, now, kraken)
         self.dead_man = DeadMan(
             settings.dead_man_s, settings.dead_man_refresh_ns, websocket, rest.arm_dead_man, now, ports.chance
@@ -575,6 +576,9 @@ class OrderCore:
 
     def _on_rest_answer(self, answer: Answer) -> None:
         self.replies.take(answer)
+
+    def _on_cancel_by_rest(self, key: str) -> None:
+        self.cancels.note_sent(key)
 
     def _tell_all(self, report: TradingStatus) -> None:
         for outbox in self.records.outboxes.values():

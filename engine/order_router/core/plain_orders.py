@@ -154,8 +154,8 @@ class PortablePlainOrders:
         if is_sent:
             self.session.note_sent(number, "add_order", Purpose("add", (key,)), now)
             self._on_sent(issued_at, tick_at)
+            self.rates.charge(intent.symbol, ADD, now)
         self.taken += 1
-        self.rates.charge(intent.symbol, ADD, now)
         self.risk.approved(submitted.strategy, intent, now)
         self.records.apply(submitted)
         if not is_sent:
