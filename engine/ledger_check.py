@@ -142,7 +142,8 @@ def _orders_differ(theirs: Sequence[VenueOrder], ours: Mapping[str, TrackedOrder
                 yield f"the venue has order {name} twice: {seen[venue.cl_ord_id]} and {venue.order_id}"
             seen[venue.cl_ord_id] = venue.order_id
         status = _status(order)
-        if venue.status != status:
+        # An order whose time has not come is pending at the venue, and working for us.
+        if venue.status != status and (venue.status, status) != ("pending_new", "new"):
             yield f"order {name} is {venue.status} at the venue and {status} in the journal"
         filled = order.filled_qty
         if venue.cum_qty != filled:
