@@ -28,7 +28,6 @@ from engine.units import units_decimal
 
 LEDGER_DEADLINE_S: Final = 10.0
 DIFFERENCES_SHOWN_MAX: Final = 20
-VALUE_UNIT: Final = Decimal("0.00000001")  # of amounts in quote currency, in what REST tells of a fill
 
 
 class VenueOrder(Struct, frozen=True):
@@ -176,7 +175,7 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         qty = units_decimal(fill.qty, fill.qty_decimals)
         fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
         more = fee - venue.fee
-        if order.intent.fee_preference == "base" and 0 < more <= base_fee_slack(venue.fee, venue.price):
+        if order.intent.fee_preference == "base" and abs(more) <= base_fee_slack(venue.fee, venue.cost, venue.price):
             fee, changed = fee - more, changed + more
         if (venue.qty, venue.price, venue.cost, venue.fee) != (qty, fill.price, fill.cost, fee):
             yield (
@@ -203,11 +202,11 @@ def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
     return (qty if order.is_buy else -qty) - fee
 
 
-def base_fee_slack(fee: Decimal, price: Decimal) -> Decimal:
-    """How much larger than a fee in the base currency ours may be: REST tells of it only by
-    its value, to VALUE_UNIT, and both are rounded up.
+def base_fee_slack(fee: Decimal, cost: Decimal, price: Decimal) -> Decimal:
+    """How far a fee in the base currency may be from ours: REST tells of it only by its
+    value, which is rounded as the fill's cost is.
     """
-    return _unit(fee) + VALUE_UNIT / price
+    return _unit(fee) + _unit(cost) / price
 
 
 def _unit(shown: Decimal) -> Decimal:

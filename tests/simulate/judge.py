@@ -357,7 +357,7 @@ class Judge:
                 held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + Decimal(fill.base_change)
                 if order.intent.fee_preference == "base":  # REST tells of such a fee by its value alone
                     slack[fill.symbol] = slack.get(fill.symbol, Decimal(0)) + base_fee_slack(
-                        Decimal(fill.fee), Decimal(fill.price)
+                        Decimal(fill.fee), Decimal(fill.cost), Decimal(fill.price)
                     )
         for symbol in strategy.context.symbols:
             known, true = blotter.positions.qty(strategy.name, symbol), held.get(symbol, Decimal(0))
