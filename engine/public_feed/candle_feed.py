@@ -9,9 +9,9 @@ own channel beside them. Pure; time is passed in.
 
 The clock is Kraken's, as its quickest messages of the last minutes have told it, so a
 calendar of this host that is wrong closes nothing early; nor does one message of Kraken's
-whose time is wrong, for what moves the clock is confirmed by another. All trades up to a second before
-Kraken was last heard are known, while the subscription holds, and no trade is held behind a
-gap.
+whose time is wrong, for what moves the clock is confirmed by another. All trades up to a
+second before Kraken was last heard are known, while the subscription holds, and no trade is
+held behind a gap.
 """
 
 from collections import deque
@@ -343,7 +343,8 @@ class CandleFeed:
         book = self._session.feeds[next(islice(self._index_of, self._looked_at, None))]
         if now >= self._window_until:
             self._window_until = MonoNs(now + WINDOW_NS)
-            self._offsets = UNKNOWN, self._offsets[0]
+            if self._offsets[0] != UNKNOWN:  # else what was known before holds on
+                self._offsets = UNKNOWN, self._offsets[0]
             self._unconfirmed = UNKNOWN, MonoNs(0)
         self._take_offset(*self._arrival, is_trade=True)
         self._take_offset(book.heard_at, wall_ns(book.timestamp), is_trade=False)

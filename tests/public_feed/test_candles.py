@@ -205,6 +205,18 @@ def test_one_book_whose_time_is_ahead_closes_nothing_early(day, at):
     assert story.candles()[-1] == ("23:45", "160 160 160 160", 1, "")
 
 
+def test_a_wrong_book_that_is_the_only_message_for_long_moves_the_clock_no_more():
+    """What was known holds on, for as long as nothing else confirms another time."""
+    story = Story(1)
+    story.trade("23:10:10")
+    story.at("23:11:25")
+    story.take(book("23:11:25", kind="snapshot", day="2026-07-08"))
+    story.at("23:59:50")
+    story.trade("23:59:55", price="101.0")
+
+    assert story.candles()[-1] == ("23:59", "101 101 101 101", 1, "")
+
+
 def test_what_two_books_say_moves_the_clock():
     """This host slept for ten minutes, and its monotonic clock with it: no trade comes, but books do."""
     story = Story(1)
