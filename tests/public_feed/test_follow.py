@@ -1,5 +1,6 @@
 """A feed that follows its shard's table: pairs that come and go, over the deaths of its processes."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -12,12 +13,22 @@ from engine.processes.run_view import ShardView
 from engine.public_feed.feed import announce_stale
 from engine.public_feed.sources import Kind as DataKind
 from engine.public_feed.sources import SourceSettings
-from engine.records import BookTop, FeedState, Kind, Source, number_of, state_of, unpack_feed_state, unpack_trade
+from engine.records import (
+    BookTop,
+    FeedState,
+    Kind,
+    Source,
+    number_of,
+    pair_index_of,
+    state_of,
+    unpack_feed_state,
+    unpack_trade,
+)
 from engine.ring import BoardReader, BoardWriter, Publisher, Subscriber
 from engine.summary import sources_summary
 from engine.topology import ALL_CHANNELS, Channel
 from engine.units import NS_PER_S
-from tests.kraken.wire import Tape, error
+from tests.kraken.wire import Tape, acks, error
 from tests.public_feed.rig import Market, instrument, trade
 
 SOL = "SOL/USD"
@@ -181,6 +192,56 @@ def test_a_pair_that_kraken_does_not_know_leaves_its_place_to_another():
     story.live()
     assert set(story.market.session.feeds) == {"BTC/USD", "ETH/USD", SOL}
     assert story.market.session.feeds[SOL].pair_index == 2
+    assert story.states()[-1] == (2, "live")
+
+
+def test_a_name_that_is_refused_before_kraken_lists_it_leaves_no_record_in_its_place():
+    """Kraken tells its pairs a moment later, that one among them, and its ticker is served: the next one's place."""
+    story = Story()
+    market = story.market
+    story.followed.subscribe("program", SOL, None)
+    market.look_at_table()
+    requests = market.session.to_send()
+    for request in requests:
+        if b"SOL" in request and b'"ticker"' not in request:
+            market.take(error(request, f"Currency pair not supported {SOL}", SOL))
+    assert story.followed.refuse(SOL, lambda: None)
+    story.told()
+    for request in requests:
+        if b'"ticker"' in request:
+            market.take(*acks(request))
+    both = [json.loads(instrument(symbol=symbol, price_precision=3))["data"]["pairs"][0] for symbol in ("BTC/USD", SOL)]
+    market.take(
+        json.dumps({"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": both}}).encode(),
+        instrument(symbol=SOL, price_precision=3),
+        story.tape.snapshot(),
+        story.tape.nudge(),
+        trade(SOL, 7, "140.01"),
+    )
+    told = {pair_index_of(record) for record in story.told()}
+    market.look_at_table()
+    story.subscribe("DOT/USD")
+
+    assert 2 not in told
+    assert story.board.read(market.shard.pair_slot(2)) is None
+    assert market.session.feeds["DOT/USD"].pair_index == 2
+    assert SOL not in market.session.feeds
+
+
+def test_a_name_that_was_refused_and_is_listed_by_then_is_told_when_it_is_wanted_again():
+    """What Kraken said of it meanwhile is known, and holds."""
+    story = Story()
+    story.followed.subscribe("program", SOL, None)
+    story.market.look_at_table()
+    for request in story.market.session.to_send():
+        if b"SOL" in request:
+            story.market.take(error(request, f"Currency pair not supported {SOL}", SOL))
+    assert story.followed.refuse(SOL, lambda: None)
+    story.market.take(instrument(symbol=SOL, price_precision=2))
+    story.subscribe()
+    story.market.take(story.tape.snapshot())
+
+    assert story.board.read(story.market.shard.pair_slot(2)) is not None
     assert story.states()[-1] == (2, "live")
 
 

@@ -180,6 +180,10 @@ class PublicSession:
         self._untold: dict[str, list[PairData]] = {}
         # The channel's last data of each followed pair that can be used.
         self._pairs_told: dict[str, PairData] = {}
+        # Names that were added, and refused before Kraken told of such a pair. Nothing is
+        # told of one until it is forgotten, or served after all: its index may be another
+        # pair's by now, whatever Kraken says of the name.
+        self._disowned: set[str] = set()
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -394,7 +398,7 @@ class PublicSession:
         for channel in wanted_before & ~channels:
             events = (*events, *self._end_channel(feed, channel))
         pair = self._listed.get(symbol)
-        if pair is not None and symbol not in self._pairs_told:
+        if pair is not None and symbol not in self._pairs_told and symbol not in self._disowned:
             self._untold.pop(symbol, None)
             events = (*events, *self._pair_listed(feed, pair, now))
         return events
@@ -404,11 +408,12 @@ class PublicSession:
         self.follow(symbol, self.feeds[symbol].pair_index, NO_CHANNELS, now)
         self._untold.pop(symbol, None)
         self._pairs_told.pop(symbol, None)
+        self._disowned.discard(symbol)
         self._counted.discard(self.feeds.pop(symbol))
 
     def _follows(self, symbol: str, channel: Channel) -> bool:
         feed = self._feed_of(symbol)
-        return feed is not None and channel in feed.channels
+        return feed is not None and channel in feed.channels and symbol not in self._disowned
 
     def _new_feed(self, symbol: str, pair_index: int) -> BookFeed:
         settings = self.settings
@@ -574,7 +579,7 @@ class PublicSession:
             entries = messages.read_exact_book(frame).data
         for data in entries:
             feed = self.feeds.get(data.symbol)
-            if feed is not None and feed.subscription is not None:
+            if feed is not None and self._follows(data.symbol, Channel.BOOK):
                 events = (*events, *self._load(feed, data, received_at))
         return events
 
@@ -588,7 +593,7 @@ class PublicSession:
             return None
         if len(entries) != 1 or (feed := self.feeds.get(entries[0].symbol)) is None:
             return None
-        if feed.subscription is None or not feed.load_known(entries[0]):
+        if not self._follows(feed.symbol, Channel.BOOK) or not feed.load_known(entries[0]):
             return None
         return self._loaded(feed, received_at)
 
@@ -710,7 +715,7 @@ class PublicSession:
             self._untold.clear()
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
-            if feed is None:
+            if feed is None or pair.symbol in self._disowned:
                 continue
             if kind == "snapshot":
                 self._untold.setdefault(pair.symbol, []).append(pair)
@@ -889,11 +894,16 @@ class PublicSession:
         return self._subscriptions.all.get((subscription.channel, subscription.symbol)) is subscription
 
     def _note_served(self, subscription: Subscription) -> None:
+        symbol = subscription.symbol or ""
+        if subscription.refusals and symbol in self._disowned:
+            self._disowned.discard(symbol)
+            if symbol in self._listed:
+                self._untold[symbol] = [self._listed[symbol]]
         subscription.phase = Phase.CONFIRMED
         self._subscriptions.accepted(subscription)
         if subscription.channel not in WITH_SNAPSHOT:
             subscription.deadline = MonoNs(0)
-        feed = self.feeds.get(subscription.symbol or "")
+        feed = self.feeds.get(symbol)
         if feed is not None:
             self._set_confirmed(feed, feed.confirmed | CONFIRMED_BY[CHANNEL_OF_NAME[subscription.channel]])
 
@@ -918,12 +928,12 @@ class PublicSession:
         if is_told:
             self.refused += 1
             events = NO_EVENTS
+        if symbol in self.feeds and symbol not in self.settings.symbols and not self.is_known(symbol):
+            self._disowned.add(symbol)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             gone = self._gone(feed, advice)
-            # Of a name that was added and is no pair nothing is told as of a pair: its
-            # index is given to another one.
-            if symbol in self.settings.symbols or self.is_known(symbol):
+            if symbol not in self._disowned:
                 events = (*gone, *events)
         return events
 

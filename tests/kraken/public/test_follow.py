@@ -206,6 +206,24 @@ def test_a_listed_pair_that_was_refused_and_is_wanted_again_is_told_again():
     assert session.feeds["SOL/USD"].decimals_known == (2, 8)
 
 
+def test_a_name_that_was_refused_before_it_was_listed_is_told_when_kraken_serves_it_after_all():
+    """As of a pair that an earlier process of this feed had live: nobody forgets it, and it is asked for again."""
+    tape = sol()
+    session = live(Tape())
+    session.follow("SOL/USD", 1, BOOK, T0)
+    session.poll(T0)
+    (request,) = session.to_send()
+    session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    told = [*session.receive(INSTRUMENTS, T0), *session.receive(tape.snapshot(), T0), *poll(session, T0, T0 + 60 * S)]
+    (again,) = [request for request in session.to_send() if b'"SOL/USD"' in request]
+    later = [event for frame in (*acks(again), tape.snapshot()) for event in session.receive(frame, T0 + 60 * S)]
+
+    assert [event.pair.symbol for event in told if isinstance(event, PairChanged)] == ["BTC/USD"]
+    assert states(told) == []
+    assert [event.pair.symbol for event in later if isinstance(event, PairChanged)] == ["SOL/USD"]
+    assert states(later) == [("SOL/USD", "live")]
+
+
 def test_nothing_is_told_of_an_asset_whose_pair_was_forgotten():
     """Its precision changes afterwards."""
     session = live(Tape())
