@@ -13,6 +13,9 @@ back what nobody wants, then what was never requested; renewals of silent books 
 and leave the burst unused, so that they never delay a book in doubt. What is given back and
 wanted again is so unsubscribed first, whatever waits.
 
+What is given back without an answer is given back again, for Kraken would stream it until
+the connection ends.
+
 A request for fifty symbols is answered fifty times. Each (channel, symbol) has its own
 deadline, which starts when its request is sent, so waiting in the queue does not count.
 """
@@ -37,6 +40,7 @@ QUIET_INTERVAL_NS = NS_PER_S
 REFUSED_PAUSE_NS = 60 * NS_PER_S
 REFUSED_PAUSE_NS_MAX = 16 * REFUSED_PAUSE_NS
 REFUSED_PAUSE_NS_MIN = 5 * NS_PER_S  # whatever Kraken says of the pair meanwhile
+NOT_SUBSCRIBED = "Subscription Not Found"  # to a request to unsubscribe: it is done
 RATE_PENALTY_NS = 5 * NS_PER_S  # without requests after Kraken's "Exceeded msg rate"
 
 
@@ -54,6 +58,7 @@ class Subscription:
 
     __slots__ = (
         "channel", "deadline", "depth", "interval", "phase", "refusals", "refused_at", "snapshot", "symbol", "trigger",
+        "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +84,8 @@ class Subscription:
         # Refusals in a row on this connection; and when it was refused last, or withdrawn.
         self.refusals = 0
         self.refused_at = MonoNs(0)
+        # How often it was given back since Kraken said that it had ended it.
+        self.unanswered = 0
 
     @property
     def like(self) -> tuple[object, ...]:
@@ -152,6 +159,8 @@ class Subscriptions:
         self._resubscribe, self._doubted, self._wanted, self._silent = _Lane(), _Lane(), _Lane(), _Lane()
         # To unsubscribe: removed, or of a pair that Kraken does not offer any more.
         self._leaving = _Lane()
+        # Given back, and when the answer to that is late.
+        self._ending: dict[Subscription, MonoNs] = {}
         # Refused or withdrawn, and when each is wanted again.
         self._pausing: dict[Subscription, MonoNs] = {}
         # When the next request for silent pairs may be sent; a full one need not wait.
@@ -175,9 +184,10 @@ class Subscriptions:
             lane.clear()
         self._unanswered.clear()
         self._deadlines.clear()
+        self._ending.clear()
         self._pausing.clear()
         for subscription in self.all.values():
-            subscription.refusals = 0
+            subscription.refusals = subscription.unanswered = 0
             self.want(subscription)
 
     def add(self, subscription: Subscription) -> None:
@@ -189,7 +199,9 @@ class Subscriptions:
         requested.
         """
         self.all.pop((subscription.channel, subscription.symbol), None)
-        is_requested = subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED)
+        # In the last queue it was unsubscribed, but perhaps in vain.
+        is_queued = subscription in self._doubted or subscription in self._resubscribe
+        is_requested = is_queued or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED)
         self.forget(subscription)
         self._pausing.pop(subscription, None)
         subscription.deadline = MonoNs(0)
@@ -230,10 +242,18 @@ class Subscriptions:
                 self._pausing[subscription] = MonoNs(min(until, soon))
 
     def retry(self, now: MonoNs) -> None:
-        """Queue what was refused and whose pause is over."""
+        """Queue what was refused and whose pause is over, and what was given back and whose
+        answer is late.
+        """
         for subscription in [each for each, until in self._pausing.items() if now >= until]:
             del self._pausing[subscription]
             self.want(subscription)
+        for subscription in [each for each, until in self._ending.items() if now >= until]:
+            wanted = self.all.get((subscription.channel, subscription.symbol))
+            if wanted is None or wanted.phase is Phase.REFUSED:
+                self._leaving.put([subscription])
+            if wanted is None or wanted.phase is not Phase.WANTED:  # which may be removed unasked
+                del self._ending[subscription]
 
     def accepted(self, subscription: Subscription) -> None:
         """Note that Kraken serves it: an earlier refusal does not count any more."""
@@ -305,7 +325,7 @@ class Subscriptions:
         if self._doubted:
             return self._unsubscribe(self._doubted.take(count_max))
         if self._leaving:
-            return self._give_back(self._leaving.take(count_max))
+            return self._end(self._leaving.take(count_max), now)
         if self._wanted:
             return self._subscribe(self._wanted.take(count_max), now)
         is_due = now >= self._silent_at or len(self._silent) >= count_max
@@ -326,6 +346,10 @@ class Subscriptions:
         channel = result.channel if result else reply.channel
         if reply.req_id is not None and reply.req_id in self._unanswered:
             answered = self._answered(reply.req_id, reply.method, channel, symbol)
+            if reply.method == "unsubscribe" and (reply.success or (reply.error or "").startswith(NOT_SUBSCRIBED)):
+                for subscription in answered:
+                    self._ending.pop(subscription, None)
+                    subscription.unanswered = 0
             if answered:
                 return answered
         found = self.all.get((channel, symbol)) if channel else None
@@ -359,6 +383,16 @@ class Subscriptions:
         for subscription in subscriptions:
             subscription.phase = Phase.WANTED
         self._resubscribe.put(subscriptions)
+        return self._give_back(subscriptions)
+
+    def _end(self, subscriptions: list[Subscription], now: MonoNs) -> bytes:
+        """Give back what is wanted no more; without an answer it is given back again, ever
+        more rarely.
+        """
+        for subscription in subscriptions:
+            late_ns = min(self._deadline_ns << min(subscription.unanswered, 16), REFUSED_PAUSE_NS_MAX)
+            subscription.unanswered += 1
+            self._ending[subscription] = MonoNs(now + late_ns)
         return self._give_back(subscriptions)
 
     def _give_back(self, subscriptions: list[Subscription]) -> bytes:

@@ -1,5 +1,9 @@
 """Pairs and channels that are subscribed and given back while the session lives."""
 
+import json
+
+import pytest
+
 from engine.kraken.public.events import PairChanged, Refused
 from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
 from tests.kraken.wire import T0, S, Tape, acks, asked, changed, error, live, obey, poll, sent, states
@@ -150,6 +154,67 @@ def test_the_snapshot_of_a_subscription_that_has_ended_is_no_answer_to_the_next(
     assert "SOL/USD" in asked(sent(session), "subscribe")
 
 
+def given_back(answer, until_s):
+    """The seconds at which Kraken is asked to end the trades of a pair; `answer` makes its answers to each request."""
+    session = live(Tape())
+    session.follow("BTC/USD", 0, BOOK | Channel.TRADE, T0)
+    session.poll(T0)
+    obey(session, T0)
+    session.follow("BTC/USD", 0, BOOK, T0)
+    times = []
+    for now in range(T0, T0 + until_s * S, S):
+        session.poll(now)
+        for request in session.to_send():
+            if b'"unsubscribe"' in request and b'"trade"' in request:
+                times.append((now - T0) // S)
+                for frame in answer(request):
+                    session.receive(frame, now)
+            elif b'"ping"' in request:
+                session.receive(b'{"method":"pong"}', now)
+    return times
+
+
+@pytest.mark.parametrize("trouble", ["EService:Unavailable", "Exceeded msg rate", ""])
+def test_what_is_given_back_in_vain_is_given_back_again(trouble):
+    """Refused, or never answered: Kraken would stream it on. Ever more rarely, while Kraken does not answer at all."""
+    times = given_back(lambda request: [error(request, trouble)] if trouble else [], 200)
+
+    assert times == [0, 10, 30, 70, 150]
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_what_kraken_has_ended_is_not_given_back_again(is_found):
+    """It says so, or that there is nothing to end; after an answer that came in vain first."""
+    answers = [["EService:Unavailable"], [] if is_found else ["Subscription Not Found"]]
+
+    def answer(request):
+        return [error(request, text, "BTC/USD") for text in answers[0]] or acks(request)
+
+    def once_refused(request):
+        told = answer(request)
+        answers.pop(0)
+        return told
+
+    assert given_back(once_refused, 300) == [0, 10]
+
+
+def test_what_is_wanted_again_is_not_given_back_again():
+    """The unsubscription was lost; Kraken says of the new request that it is subscribed already."""
+    session = live(Tape())
+    session.follow("BTC/USD", 0, BOOK | Channel.TRADE, T0)
+    session.poll(T0)
+    obey(session, T0)
+    for channels in (BOOK, BOOK | Channel.TRADE):
+        session.follow("BTC/USD", 0, channels, T0)
+    session.poll(T0)
+    *_, again = session.to_send()
+    session.receive(error(again, "Already subscribed", "BTC/USD"), T0)
+    poll(session, T0, T0 + 120 * S)
+
+    assert session.is_confirmed("trade", "BTC/USD")
+    assert asked(sent(session), "unsubscribe", "trade") == []
+
+
 def test_a_book_in_doubt_that_is_given_back_is_unsubscribed_once():
     """Its renewal waits to be asked for; that is void."""
     btc = Tape()
@@ -162,10 +227,15 @@ def test_a_book_in_doubt_that_is_given_back_is_unsubscribed_once():
     session.to_send()
     session.receive(btc.update([("4999.9", "9.00000000")]).replace(b'"checksum":', b'"checksum":1'), T0)
     session.follow("BTC/USD", 0, NO_CHANNELS, T0)
-    poll(session, T0, T0 + 40 * S)
-    requests = sent(session)
+    requests = []
+    for now in range(T0, T0 + 40 * S, S):
+        session.poll(now)
+        for request in session.to_send():
+            requests.append(json.loads(request))
+            for answer in acks(request) if b'"ping"' not in request else [b'{"method":"pong"}']:
+                session.receive(answer, now)
 
-    assert len(asked(requests, "unsubscribe")) <= 1
+    assert asked(requests, "unsubscribe") == ["BTC/USD"]
     assert asked(requests, "subscribe") == []
 
 
