@@ -36,8 +36,9 @@ class Liveness:
         # that heartbeats are due.
         self.is_open = False
         self.is_subscribed = False
-        # When the last frame other than a pong arrived.
+        # When the last frame other than a pong arrived; and until when none is due.
         self.heard_at = MonoNs(0)
+        self.silent_until = MonoNs(0)
         # Counted since the process started.
         self.heartbeats = 0
         self.pongs = 0
@@ -52,6 +53,7 @@ class Liveness:
         self.is_open = True
         self.is_subscribed = False
         self.heard_at = now
+        self.silent_until = MonoNs(0)
         self._ping_at = MonoNs(now + self._ping_interval_ns)
         self._pinged_at = MonoNs(0)
 
@@ -89,9 +91,8 @@ class Liveness:
             return None
         if self._pinged_at and now - self._pinged_at > self._pong_deadline_ns:
             return f"no answer to a ping for {silence_text(now - self._pinged_at)}"
-        silent_ns = now - self.heard_at
-        if self.is_subscribed and silent_ns > self._silence_ns_max:
-            return f"no frame for {silence_text(silent_ns)}"
+        if self.is_subscribed and now - max(self.heard_at, self.silent_until) > self._silence_ns_max:
+            return f"no frame for {silence_text(now - self.heard_at)}"
         return None
 
 

@@ -900,6 +900,7 @@ class PublicSession:
             if symbol in self._listed:
                 self._untold[symbol] = [self._listed[symbol]]
         subscription.phase = Phase.CONFIRMED
+        self._liveness.silent_until = MonoNs(0)
         self._subscriptions.accepted(subscription)
         if subscription.channel not in WITH_SNAPSHOT:
             subscription.deadline = MonoNs(0)
@@ -938,7 +939,11 @@ class PublicSession:
         return events
 
     def _rate_exceeded(self, error: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        self._subscriptions.slow_down(now)
+        next_at = self._subscriptions.slow_down(now)
+        if not self._subscriptions.is_any_confirmed:
+            # No heartbeat comes, nor any answer to what was not taken: that is asked for
+            # again after its deadline.
+            self._liveness.silent_until = MonoNs(max(next_at, now + self.settings.subscribe_deadline_ns))
         self.refused += 1
         return self._oddities.report("refused", f"{error}: sending less", frame, now)
 

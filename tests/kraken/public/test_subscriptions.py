@@ -531,6 +531,35 @@ def test_exceeded_message_rate_slows_us_down_and_refuses_nothing(frame):
     assert all(later - earlier >= 40 * MS for earlier, later in pairwise(times))
 
 
+def test_a_connection_is_not_cut_while_it_waits_because_kraken_said_too_fast():
+    """Before anything is subscribed no heartbeat comes: silence counts from when all was asked for again."""
+    session = quiet_session()
+    for request in session.to_send():
+        session.receive(error(request, "Exceeded msg rate"), T0)
+    cut = []
+    for now in range(T0, T0 + 10 * S + 1, 100 * MS):
+        session.poll(now)
+        cut.append(session.dead(now))
+
+    assert set(cut) == {None}
+    assert asked(sent(session), "subscribe", "instrument") == [None]
+    assert session.dead(T0 + 13 * S) is None
+    assert session.dead(T0 + 13 * S + 1) == "no frame for 13.0 s"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_connection_with_a_subscription_is_cut_after_three_seconds_all_the_same(is_first):
+    """Its heartbeats are due, whether Kraken confirmed something before it said so, or after."""
+    session = quiet_session()
+    instrument, book = session.to_send()
+    frames = [acks(instrument)[0], error(book, "Exceeded msg rate")]
+    for frame in frames if is_first else reversed(frames):
+        session.receive(frame, T0)
+
+    assert session.dead(T0 + 3 * S) is None
+    assert session.dead(T0 + 3 * S + 1) == "no frame for 3.0 s"
+
+
 # --- whose answer is it
 
 
