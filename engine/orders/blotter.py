@@ -112,6 +112,7 @@ class _State(Struct):
     userref_sent: int = 0
     fills_of: dict[str, list[str]] = {}
     """The ids of their fills, of orders of which none is forgotten, by the order's key."""
+    day_marks: dict[str, Decimal] = {}
 
 
 class Blotter:
@@ -136,6 +137,7 @@ class Blotter:
         self.run = state.run
         self.mode, self.mode_reason = state.mode, state.mode_reason  # a name of TradingMode; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
+        self.day_marks = state.day_marks  # and at which prices
         # Fills of this run of the engine that the strategies' report rings may not hold
         # yet, oldest first.
         self.untold: dict[str, deque[Filled]] = {strategy: deque(fills) for strategy, fills in state.untold.items()}
@@ -638,7 +640,7 @@ class Blotter:
             case ModeChanged():
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
-                self.day, self.day_totals = record.day, record.totals
+                self.day, self.day_totals, self.day_marks = record.day, record.totals, record.marks
             case BracketOver(key=key):
                 self.brackets.pop(key, None)
             case PositionBegan(strategy=strategy, symbol=symbol):
@@ -942,6 +944,7 @@ class Blotter:
             self.exits_sent,
             self.userref_sent,
             self._fills_of_looked_up(),
+            self.day_marks,
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 

@@ -246,6 +246,8 @@ class DayBegan(Struct, frozen=True, array_like=True, tag="day"):
     day: int
     totals: dict[str, Decimal]
     at: WallNs
+    marks: dict[str, Decimal] = {}
+    """The prices, by pair, that positions were valued at then."""
 
 
 class BracketOver(Struct, frozen=True, array_like=True, tag="brk"):

@@ -44,6 +44,11 @@ class PositionState(Struct):
             return None
         return average(self.cost, self.qty) if self.qty else ZERO
 
+    @property
+    def known_qty(self) -> Decimal:
+        """The part of `qty` of which the cost is known."""
+        return subtract(self.qty, self.unknown_cost_qty)
+
     def begin_with(self, qty: Decimal) -> None:
         """Hold `qty`, which is not negative, from now on: what is more than before has no
         known cost, what is less is gone without a profit, that of no known cost first.
@@ -55,7 +60,7 @@ class PositionState(Struct):
             self.unknown_cost_qty = add(self.unknown_cost_qty, more)
         else:
             unknown = min(self.unknown_cost_qty, -more)
-            known = subtract(self.qty, self.unknown_cost_qty)
+            known = self.known_qty
             if gone := subtract(-more, unknown):
                 self.cost = subtract(self.cost, share(self.cost, gone, known))
             self.unknown_cost_qty = subtract(self.unknown_cost_qty, unknown)
@@ -99,7 +104,7 @@ class PositionState(Struct):
         self.unknown_cost_qty = min(self.unknown_cost_qty, max(self.qty, ZERO))
 
     def _trade(self, signed: Decimal, price: Decimal) -> None:
-        held = subtract(self.qty, self.unknown_cost_qty)
+        held = self.known_qty
         if held and (held > 0) != (signed > 0):
             closing = signed if abs(signed) < abs(held) else -held
             released = share(self.cost, -closing, held)
@@ -121,7 +126,7 @@ class PositionState(Struct):
     def unrealized(self, mark: Decimal | None) -> Decimal:
         """The profit of closing everything of known cost at `mark`, before fees; 0 without
         a mark."""
-        known = subtract(self.qty, self.unknown_cost_qty)
+        known = self.known_qty
         return ZERO if mark is None or known == 0 else subtract(multiply(mark, known), self.cost)
 
     def total(self, mark: Decimal | None) -> Decimal:
@@ -192,10 +197,6 @@ class Positions:
     def symbols_held(self) -> set[str]:
         """Pairs of which some strategy holds something."""
         return {symbol for (_, symbol), state in self._states.items() if state.qty}
-
-    def unpriced(self, marks: Mapping[str, Decimal]) -> list[str]:
-        """Pairs with a position that have no mark."""
-        return sorted({symbol for (_, symbol), state in self._states.items() if state.qty and symbol not in marks})
 
     def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Profit after fees by quote currency, with positions valued at `marks` (by pair),

@@ -36,14 +36,13 @@ from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.tracked_order import TrackedOrder
 from engine.records import price_reached
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, aligned, units_decimal
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, aligned, units_decimal
 
 L = TypeVar("L")
 
 ZERO: Final = Decimal(0)
 HUNDRED: Final = Decimal(100)
 DUPLICATES_REMEMBERED_MAX: Final = 4096
-NS_PER_DAY: Final = 86_400 * NS_PER_S
 ORDER_TOKENS: Final = 1000 * NS_PER_S  # what an order takes from the budget
 
 RESTING: Final = ("limit", "iceberg")
@@ -800,50 +799,3 @@ def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
         intent.conditional,
         target,
     )
-
-
-class DailyLoss:
-    """The loss since the UTC day began, by quote currency: realized and unrealized, after
-    fees.
-    """
-
-    def __init__(self, loss_max: Decimal | None, day: int = 0, at_start: Mapping[str, Decimal] | None = None) -> None:
-        self._loss_max = loss_max
-        # Number of the UTC day since 1970, and `Positions.totals` when it began; both are
-        # in the journal.
-        self.day = day
-        self.at_start: dict[str, Decimal] = dict(at_start or {})
-
-    @property
-    def is_limited(self) -> bool:
-        """True if there is a limit."""
-        return self._loss_max is not None
-
-    def begins(self, now: WallNs) -> bool:
-        """True if `now` is in a later day than the one that is counted. A clock set back
-        does not begin a day again.
-        """
-        return now // NS_PER_DAY > self.day
-
-    def begin(self, totals: Mapping[str, Decimal], now: WallNs) -> None:
-        """Begin a new day from these totals."""
-        self.day, self.at_start = now // NS_PER_DAY, dict(totals)
-
-    def rebase(self, quote: str, change: Decimal) -> None:
-        """Let the day have begun with so much more profit: what is known of it only now is
-        no profit or loss of the day.
-        """
-        self.at_start[quote] = add(self.at_start.get(quote, ZERO), change)
-
-    def lost(self, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """The loss since the day began, by quote currency; a gain is negative."""
-        return {quote: subtract(self.at_start.get(quote, ZERO), total) for quote, total in totals.items()}
-
-    def refusal(self, totals: Mapping[str, Decimal]) -> str | None:
-        """Why trading must be halted; None if the loss is within its limit."""
-        if self._loss_max is None:
-            return None
-        for quote, lost in sorted(self.lost(totals).items()):
-            if lost >= self._loss_max:
-                return f"{lost:f} {quote} lost today, as much as risk.daily_loss_max = {self._loss_max:f} allows"
-        return None

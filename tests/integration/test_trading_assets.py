@@ -146,4 +146,4 @@ def test_what_is_left_of_a_pair_that_is_not_followed_any_more_does_not_lift_the_
     log = engine.log()
 
     assert "lost today, as much as risk.daily_loss_max = 20.0 allows" in reason
-    assert "positions count at cost for the day's loss" in log
+    assert "positions have no price for the day's loss" in log

@@ -225,8 +225,10 @@ class Boards:
     def __init__(self, pairs: Mapping[str, Pair] = PAIRS) -> None:
         self.pairs = dict(pairs)
         self.marks: dict[str, Decimal] = {}
-        # The best prices of every pair, and whether books are live.
-        self.bid, self.ask, self.is_live = 100, 101, True
+        # The best prices of every pair (None: there is none), and whether books are live.
+        self.bid: int | None = 100
+        self.ask: int | None = 101
+        self.is_live = True
         # False: books are told, and Kraken has not said yet what orders there may be.
         self.has_rules = True
 
@@ -243,7 +245,7 @@ class Boards:
         pair = self.pairs.get(symbol)
         if pair is None:
             return None
-        bid, ask = (PriceTicks(price * 10**pair.price_decimals) for price in (self.bid, self.ask))
+        bid, ask = (price and PriceTicks(price * 10**pair.price_decimals) for price in (self.bid, self.ask))
         return TopOfBook(bid, ask, pair.price_decimals, self.is_live, 0)
 
     def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:

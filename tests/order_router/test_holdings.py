@@ -189,6 +189,8 @@ def test_a_person_tells_what_it_has_cost():
     executions_told(rig)
     balances_told(rig)
     ask = {"symbol": BTC, "price": "160"}
+    bid_ask = rig.boards.bid, rig.boards.ask
+    rig.boards.bid = rig.boards.ask = None
     for wrong, said in (
         (ask, "there is no price of BTC/USD yet"),
         (ask | {"price": "-1"}, "the price must be a number above 0"),
@@ -199,6 +201,7 @@ def test_a_person_tells_what_it_has_cost():
     ):
         with pytest.raises(ConfigError, match=said):
             answers["cost"](wrong)
+    rig.boards.bid, rig.boards.ask = bid_ask
     rig.boards.marks[BTC] = D(100)
     rig.work_for(2 * NS_PER_S, rig.keep_alive)  # the day has begun
     (row,) = answers["cost"](ask)["positions"]

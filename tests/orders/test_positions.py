@@ -110,7 +110,6 @@ def test_totals_are_by_quote_currency():
     positions.of("b", "ETH/EUR").fill("buy", D(1), D(10), D("0.1"))
 
     assert positions.totals({"BTC/USD": D(120)}) == {"USD": D(-2), "EUR": D("-0.1")}
-    assert positions.unpriced({"BTC/USD": D(120)}) == ["ETH/EUR"]
     assert positions.total_qty("BTC/USD") == 0
     assert positions.qty("nobody", "BTC/USD") == 0
 

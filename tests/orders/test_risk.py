@@ -10,18 +10,16 @@ from engine.orders.intent import Amendment, Conditional, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.orders.risk import (
     DUPLICATES_REMEMBERED_MAX,
-    DailyLoss,
     PairLimits,
     RiskLimits,
     TradingMode,
 )
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots
 from tests.market.rig import book_record
 from tests.orders.rig import AT, LOOSE, PAIR, TOP, Desk, commit, limit
 
 D = Decimal
 STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(91)))
-DAY_NS = 86_400 * NS_PER_S
 
 
 def test_an_ordinary_order_passes():
@@ -345,25 +343,6 @@ def test_an_amend_that_only_makes_an_order_smaller_needs_no_book():
 
     assert desk.ask_amend(order, qty=QtyLots(10**8)) is None
     assert desk.ask_amend(order, limit_price=PriceTicks(991)) is not None
-
-
-def test_a_days_loss_halts_and_another_day_begins_at_nothing():
-    """Realized or not, after fees, each currency by itself; a gain of one does not pay for another."""
-    loss = DailyLoss(D(100))
-    start = WallNs(20_000 * DAY_NS + 5)
-    assert loss.begins(start)
-    loss.begin({"USD": D(-500)}, start)
-
-    assert not loss.begins(WallNs(start + DAY_NS - 6))
-    assert loss.refusal({"USD": D("-599.99"), "EUR": D(50)}) is None
-    assert loss.refusal({"USD": D(-600)}) == "100 USD lost today, as much as risk.daily_loss_max = 100 allows"
-    assert "EUR lost today" in loss.refusal({"USD": D(900), "EUR": D(-101)})
-    tomorrow = WallNs(start + DAY_NS)
-    assert loss.begins(tomorrow)
-    loss.begin({"USD": D(-600)}, tomorrow)
-    assert loss.refusal({"USD": D(-600)}) is None
-    assert not loss.begins(start), "a clock that is set back does not begin yesterday again"
-    assert DailyLoss(None).refusal({"USD": D(-(10**9))}) is None
 
 
 def test_what_the_checks_remember_is_bounded():

@@ -11,6 +11,9 @@ nothing begins while an order that moves the asset is in doubt, lacks fills, or 
 whose closing order nobody has told of; and while one is open or the asset has just moved,
 not before Kraken was heard a while after that. REST's answers show no common moment, so
 positions do not begin while it stands in.
+
+What is gone since the last run is no profit or loss of the day, and takes none with it. So
+a position that had cost something, and is smaller now, waits for a price.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +26,9 @@ from engine.instant import Instant
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
-from engine.orders.journal_records import PositionBegan
+from engine.orders.journal_records import PositionBegan, Record
 from engine.orders.life import OrderState
+from engine.orders.loss.loss_watch import LossWatch
 from engine.orders.money import subtract
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact
@@ -46,6 +50,7 @@ class Holdings:
         records: OrderRecords,
         gate: TradingGate,
         account: AccountFacts,
+        loss: LossWatch,
         now: Instant,
         moved: Callable[[str], None],
         gave_up: Callable[[str], bool],
@@ -58,6 +63,7 @@ class Holdings:
         self._blotter = records.blotter
         self._gate = gate
         self._account = account
+        self._loss = loss
         self._now = now
         self._moved = moved
         self._gave_up = gave_up
@@ -102,8 +108,14 @@ class Holdings:
         others = self._blotter.positions.claimed(asset, but=(strategy, symbol))
         total = self._records.balances.total(asset)
         qty = max(subtract(total, others), ZERO)
+        gain = self._loss.gain_of_beginning(strategy, symbol, qty)
+        if gain is None:
+            return
+        records: list[Record] = [PositionBegan(strategy, symbol, qty, self._now.wall)]
+        if gain:
+            records.append(self._loss.rebased(symbol, gain))
         self._waiting.discard((strategy, symbol))
-        self._records.commit([PositionBegan(strategy, symbol, qty, self._now.wall)])
+        self._records.commit(records)
         self._moved(symbol)
         self._records.report_position(strategy, symbol)
         log.info("position begins with what the account holds", strategy=strategy, symbol=symbol, qty=f"{qty:f}",

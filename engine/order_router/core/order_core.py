@@ -11,7 +11,7 @@ through the core. A strategy that hangs, or does not read its reports, may send 
 orders, and its open orders are canceled if so configured.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -44,8 +44,9 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.journal_records import CostTold, DayBegan, ModeChanged, Record
+from engine.orders.journal_records import CostTold, ModeChanged, Record
 from engine.orders.life import OrderState
+from engine.orders.loss.loss_watch import LossWatch
 from engine.orders.money import multiply, subtract
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
@@ -68,7 +69,7 @@ from engine.orders.rings.reports import (
     ResyncEnded,
     TradingStatus,
 )
-from engine.orders.risk import DailyLoss, Risk, TradingMode
+from engine.orders.risk import Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import AccountFact, ExecutionFact, SnapshotEnded
 from engine.secret import Secret
@@ -76,7 +77,6 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything waits for that an input has begun
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
-LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after no token was to be had
 
@@ -121,7 +121,6 @@ class OrderCore:
         self.calls = ports.calls
         self.blotter = blotter
         self.risk = Risk(settings.limits)
-        self._daily_loss = DailyLoss(settings.limits.daily_loss_max, blotter.day, blotter.day_totals)
         is_tier_fixed = settings.tier != "auto"
         if is_tier_fixed:
             ports.calls.set_tier(settings.tier)
@@ -141,6 +140,10 @@ class OrderCore:
             on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
         kraken = ports.calls.kraken_time
+        self.loss = LossWatch(
+            settings.limits.daily_loss_max, blotter, ports.boards, now, kraken, commit=self.records.commit,
+            halt=self.halt,
+        )  # fmt: skip
         names = PairNames(ports.calls, now, ports.chance)
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
@@ -166,7 +169,7 @@ class OrderCore:
         )  # fmt: skip
         closing_orders = ClosingOrderSearch(blotter, self.account.adopt, now, lag_ns_max=settings.rest_lag_ns_max)
         self.holdings = Holdings(
-            settings.holders, records=self.records, gate=self.gate, account=self.account, now=now,
+            settings.holders, records=self.records, gate=self.gate, account=self.account, loss=self.loss, now=now,
             moved=self.quick_check.moved, gave_up=closing_orders.gave_up,
         )  # fmt: skip
         self.open_orders_check = OpenOrdersCheck(
@@ -208,9 +211,6 @@ class OrderCore:
         )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
-        self._loss_at = MonoNs(0)
-        # Pairs with a position that this run does not follow.
-        self._at_cost: list[str] = []
         self._fills_at = MonoNs(0)
         # Strategies that hang, each with how; strategies that do not read their reports,
         # and since when.
@@ -349,7 +349,7 @@ class OrderCore:
             self.dead_man.refresh(now, rests=self._is_guarded)
         self._watch_strategies()
         self._watch_fills(now)
-        self._watch_loss(now)
+        self.loss.watch(now)
         self._resolver.ask_due()
         self.records.tell_balances(now)
         self.records.note_fills_told(now)
@@ -493,13 +493,15 @@ class OrderCore:
         self._keep_mode()
 
     def resume(self) -> None:
-        """Take orders again, as a person asked. Requests that were refused for a reason
-        only a person can mend are tried again.
+        """Take orders again, as a person asked; a loss of the day that has reached its
+        limit counts anew from here. Requests that were refused for a reason only a person
+        can mend are tried again.
         """
         self.tokens.anew()
         self.dead_man.refresh_anew()
         self._resolver.ask_anew()
         self.degraded.ask_anew()
+        self.loss.resume()
         self.risk.resume()
         self._keep_mode()
 
@@ -517,15 +519,12 @@ class OrderCore:
             return f"no position in {symbol} has a part of unknown cost; `engine positions` lists all"
         if len(found) > 1:
             return f"{' and '.join(who for who, _ in found)} have such a position in {symbol}; name one with --strategy"
-        mark = self._boards.mark(symbol)
+        mark = self.loss.price(symbol)
         if mark is None:
             return f"there is no price of {symbol} yet to value it at; try again when its book is live"
         (who, state), at = found[0], self._now.wall
         gain = multiply(subtract(mark, price), state.unknown_cost_qty)
-        self._daily_loss.rebase(symbol.partition("/")[2], gain)
-        self.records.commit(
-            [CostTold(who, symbol, price, at), DayBegan(self._daily_loss.day, dict(self._daily_loss.at_start), at)]
-        )
+        self.records.commit([CostTold(who, symbol, price, at), self.loss.rebased(symbol, gain)])
         self.records.report_position(who, symbol)
         return ""
 
@@ -665,38 +664,3 @@ class OrderCore:
         for order in self.blotter.lacking_fills.values():
             if order.order_id and not order.is_external:
                 self.settle(order.key)
-
-    def _watch_loss(self, now: MonoNs) -> None:
-        if now < self._loss_at:
-            return
-        self._loss_at = MonoNs(now + LOSS_CHECK_NS)
-        held = self.blotter.positions.symbols_held()
-        marks = {symbol: mark for symbol in held if (mark := self._boards.mark(symbol)) is not None}
-        if not self._is_loss_known(marks):
-            return
-        totals, at = self.blotter.positions.totals(marks), self._now.wall
-        if self._daily_loss.begins(at):
-            self._daily_loss.begin(totals, at)
-            self.records.commit([DayBegan(self._daily_loss.day, totals, at)])
-        why = self._daily_loss.refusal(totals)
-        if why is not None and self.risk.mode is not TradingMode.HALTED:
-            log.critical("trading halted", reason=why)
-            self.halt(why)
-
-    def _is_loss_known(self, marks: Mapping[str, Decimal]) -> bool:
-        """True if every position in a followed pair has a price; without one a loss could
-        be an error.
-
-        A position in a pair that this run does not follow cannot have one; it counts at
-        cost, and a warning says so.
-        """
-        unpriced = self.blotter.positions.unpriced(marks)
-        if awaited := [symbol for symbol in unpriced if self._boards.follows_book(symbol)]:
-            if self._daily_loss.is_limited:
-                log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
-            return False
-        if unpriced and not self._at_cost:
-            log.warning("positions count at cost for the day's loss", symbols=unpriced,
-                        reason="these pairs are not followed")  # fmt: skip
-        self._at_cost = unpriced
-        return True

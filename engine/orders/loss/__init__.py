@@ -1,0 +1,1 @@
+"""The loss of a UTC day, which halts trading at its limit."""

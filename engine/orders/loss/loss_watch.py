@@ -1,0 +1,210 @@
+"""Watches the day's loss: values what is held, and halts trading when the loss reaches its
+limit.
+
+    a price of every pair ─► totals ─► a new day? ─► lost since it began ─► halt
+
+A position is worth the mid of its book; of a book with one side, what it could be closed at
+there, else its last price. A pair without any is waited for when the router starts; later,
+or if this run does not follow it, its price of the day's beginning counts, else what the
+position has cost. So one pair without a price does not lift the limit for all.
+
+The day is Kraken's, since our clock may be wrong; before Kraken has told the time, it is
+ours, and a day that was begun so by mistake ends as soon as Kraken tells.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final, Protocol
+
+import structlog
+from msgspec.structs import replace
+
+from engine.instant import Instant
+from engine.orders.blotter import Blotter
+from engine.orders.journal_records import DayBegan, Record
+from engine.orders.loss.daily_loss import DailyLoss, Day
+from engine.orders.money import subtract
+from engine.orders.risk import TopOfBook
+from engine.units import NS_PER_S, MonoNs, WallNs
+
+CHECK_NS: Final = NS_PER_S
+AWAITED_NS_MAX: Final = 60 * NS_PER_S  # feeds begin within seconds of the router
+ZERO: Final = Decimal(0)
+
+log = structlog.get_logger("order_router")
+
+
+class Books(Protocol):
+    """Current books of the pairs that this run follows."""
+
+    def follows_book(self, symbol: str) -> bool: ...
+
+    def top(self, symbol: str) -> TopOfBook | None: ...
+
+    def mark(self, symbol: str) -> Decimal | None: ...
+
+
+class VenueTime(Protocol):
+    """What time it is at Kraken."""
+
+    @property
+    def evidence(self) -> int:
+        """0 while our own clock stands in."""
+        ...
+
+    def least(self) -> WallNs: ...
+
+
+class LossWatch:
+    """The day's loss of all strategies together."""
+
+    def __init__(
+        self,
+        loss_max: Decimal | None,
+        blotter: Blotter,
+        books: Books,
+        now: Instant,
+        kraken: VenueTime,
+        *,
+        commit: Callable[[list[Record]], None],
+        halt: Callable[[str], object],
+    ) -> None:
+        """`halt` is called with the reason when the loss has reached `loss_max`."""
+        self._positions = blotter.positions
+        self._books = books
+        self._now = now
+        self._kraken = kraken
+        self._commit = commit
+        self._halt = halt
+        self._daily = DailyLoss(loss_max, Day(blotter.day, blotter.day_totals, blotter.day_marks))
+        # True while trading is halted, and whoever halted it, or resumed it last, has been
+        # told of the loss.
+        self._is_told = blotter.mode == "HALTED"
+        self._look_at = MonoNs(0)
+        self._awaited_until = MonoNs(now.mono + AWAITED_NS_MAX)
+        # The last price of each pair with a position.
+        self._last: dict[str, Decimal] = {}
+        # Pairs with a position and without a price, as they were told last.
+        self._unpriced: list[str] = []
+
+    # --- time
+
+    def watch(self, now: MonoNs) -> None:
+        """Look whether a day begins, and whether the loss has reached its limit; once a
+        second.
+        """
+        if now < self._look_at:
+            return
+        self._look_at = MonoNs(now + CHECK_NS)
+        if (prices := self._prices()) is None:
+            return
+        totals = self._positions.totals(prices)
+        at = self._kraken.least()
+        if self._daily.begins(at, is_certain=self._kraken.evidence > 0):
+            self._daily.begin(totals, at, prices)
+            self._commit([self._day_began()])
+        why = self._daily.refusal(totals)
+        if why is None:
+            self._is_told = False
+        elif not self._is_told:
+            self._is_told = True
+            log.critical("trading halted", reason=why)
+            self._halt(why)
+
+    # --- for what is no loss of the day
+
+    def resume(self) -> None:
+        """A person goes on trading: a loss that has reached its limit counts anew from
+        here, as large as the limit once more.
+        """
+        prices = self._prices()
+        totals = {} if prices is None else self._positions.totals(prices)
+        if reached := self._daily.reached(totals):
+            for quote, lost in reached.items():
+                self._daily.rebase(quote, -lost)
+            self._commit([self._day_began()])
+            log.warning("the day's loss counts anew", lost={quote: f"{lost:f}" for quote, lost in reached.items()})
+        self._is_told = False
+
+    def rebased(self, symbol: str, gain: Decimal) -> Record:
+        """What to commit because a pair's profit is larger by `gain`, and the day has not
+        made it.
+        """
+        self._daily.rebase(symbol.partition("/")[2], gain)
+        return self._day_began()
+
+    def gain_of_beginning(self, strategy: str, symbol: str, qty: Decimal) -> Decimal | None:
+        """How much larger the profit is once a position has begun with `qty`; None while
+        that cannot be said, because a price is awaited.
+        """
+        state = self._positions.of(strategy, symbol)
+        begun = replace(state)
+        begun.begin_with(qty)
+        if (begun.cost, begun.known_qty) == (state.cost, state.known_qty):
+            return ZERO
+        price = self._price_or_older(symbol)
+        if price is None and self._daily.is_limited and self._is_awaited(symbol):
+            return None
+        return subtract(begun.total(price), state.total(price))
+
+    def _day_began(self) -> Record:
+        day = self._daily.day
+        return DayBegan(day.number, dict(day.at_start), self._now.wall, dict(day.marks))
+
+    # --- prices
+
+    def price(self, symbol: str) -> Decimal | None:
+        """What a position in a pair is valued at by its book; None if there never was a
+        price of it.
+        """
+        mark = self._books.mark(symbol)
+        if mark is None:
+            return self._one_sided(symbol)
+        self._last[symbol] = mark
+        return mark
+
+    def _one_sided(self, symbol: str) -> Decimal | None:
+        """What a position is worth while a side of its book is empty: what it could be
+        closed at, else its last price, or what the other side asks for less.
+        """
+        top, last = self._books.top(symbol), self._last.get(symbol)
+        if top is None or not top.is_live:
+            return last
+        is_long = self._positions.total_qty(symbol) >= 0
+        closing, opening = ("sell", "buy") if is_long else ("buy", "sell")
+        if (best := top.other_side(closing)) is not None:
+            self._last[symbol] = best
+            return best
+        bound = top.other_side(opening)
+        if last is None or bound is None:
+            return last
+        return min(last, bound) if is_long else max(last, bound)
+
+    def _is_awaited(self, symbol: str) -> bool:
+        return self._now.mono < self._awaited_until and self._books.follows_book(symbol)
+
+    def _price_or_older(self, symbol: str) -> Decimal | None:
+        """The same, or its price when the day began where none is awaited."""
+        price = self.price(symbol)
+        return self._daily.day.marks.get(symbol) if price is None and not self._is_awaited(symbol) else price
+
+    def _prices(self) -> Mapping[str, Decimal] | None:
+        """The prices of all pairs that are held; a pair that has none counts at cost. None
+        while one is awaited: without it a loss could be an error.
+        """
+        prices: dict[str, Decimal] = {}
+        unpriced: list[str] = []
+        awaited: list[str] = []
+        for symbol in sorted(self._positions.symbols_held()):
+            if (price := self._price_or_older(symbol)) is not None:
+                prices[symbol] = price
+            if symbol not in self._last:
+                (awaited if self._is_awaited(symbol) else unpriced).append(symbol)
+        if awaited:
+            if self._daily.is_limited:
+                log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
+            return None
+        if unpriced and not self._unpriced:
+            log.warning("positions have no price for the day's loss", symbols=unpriced)
+        self._unpriced = unpriced
+        return prices
