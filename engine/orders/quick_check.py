@@ -22,13 +22,13 @@ from engine.native import ORDERS
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.positions import Positions
-from engine.orders.risk import IMMEDIATE, NO_LIMITS, RESTING, Risk, TradingMode
+from engine.orders.risk import IMMEDIATE, NO_LIMITS, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import MonoNs, PriceTicks
 
 Part = tuple[bool, int, int]
-"""Of an open order: whether it is a buy, the lots left of it, and its price in the book in
-ticks (0: none).
+"""Of an open order: whether it is a buy, the lots left of it, and its limit in ticks (0:
+none), at which it may be in the book.
 """
 
 NO_BOUND: Final = 1 << 200
@@ -130,8 +130,8 @@ class _Open:
         ):
             return None
         left = order.qty - order.filled - order.filled_before
-        ticks = order.limit_price or 0 if intent.order_type in RESTING else 0
-        return intent.side == "buy", max(left, 0), ticks
+        # Also of one that waits for its trigger: it may have fired, which nobody tells.
+        return intent.side == "buy", max(left, 0), order.limit_price or 0
 
 
 class _Bounds:

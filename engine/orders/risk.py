@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from engine.market import Pair
 from engine.native.watched import Watched
 from engine.orders import amounts
-from engine.orders.intent import Amendment, OrderIntent, Trigger
+from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.orders.life import OrderState
 from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.refusal import ErrorKind, Refusal
@@ -217,10 +217,12 @@ class Risk(Watched):
         worst = others.worst(qty, position)
         return (
             self._mode_refusal(side, qty, pair, worst, position)
+            or self._reopening_refusal(intent)
             or self._pair_refusal(intent, pair)
             or self._amount_refusal(intent, pair, price if limit is None else limit)
             or self._freshness_refusal(pair, top)
             or self._collar_refusal(side, acts_as, limit, pair, top)
+            or self._closing_collar_refusal(intent, limit, top)
             or self._unknown_refusal(strategy, pair, open_orders)
             or self._size_refusal(qty, intent.cash_qty, pair, price)
             or self._count_refusal(pair, others.count)
@@ -260,9 +262,7 @@ class Risk(Watched):
             qty = units_decimal(amendment.qty, amendment.qty_decimals)
         if amendment.limit_price is not None:
             limit = units_decimal(amendment.limit_price, amendment.price_decimals)
-        trigger = intent.trigger
-        if trigger is not None and amendment.trigger_price is not None:
-            trigger = replace(trigger, price=amendment.trigger_price)
+        trigger = _amended(intent, amendment).trigger
         price = _price(intent.order_type, side, limit, trigger, top)
         acts_as = _type_of(_market(side, top), intent.order_type, side, trigger)
         is_smaller = limit == order.limit and qty <= order.order_qty
@@ -333,6 +333,17 @@ class Risk(Watched):
                 f"trading is reducing{why}; this {side} does not only make the position smaller ({held})",
             )
         return None
+
+    def _reopening_refusal(self, intent: OrderIntent) -> Refusal | None:
+        """What its conditional close trades is the other way: larger again."""
+        if self.mode is not TradingMode.REDUCING or intent.conditional is None:
+            return None
+        why = f": {self.mode_reason}" if self.mode_reason else ""
+        return Refusal(
+            ErrorKind.NOT_TRADING,
+            f"trading is reducing{why}; the conditional close of this {intent.side} would make the position larger "
+            "again",
+        )
 
     def _pair_refusal(self, intent: OrderIntent, pair: Pair) -> Refusal | None:
         if self.limits.symbols is not None and pair.symbol not in self.limits.symbols:
@@ -405,11 +416,7 @@ class Risk(Watched):
                 if limit is None
                 else None
             )
-        if limit is None:
-            return None
-        bound = self._collar(side, reference)
-        beyond = limit > bound if side == "buy" else limit < bound
-        if not beyond:
+        if limit is None or not self._is_beyond(side, limit, reference):
             return None
         return Refusal(
             ErrorKind.PRICE,
@@ -417,6 +424,31 @@ class Risk(Watched):
             f"{self.limits.price_collar_percent:f} % beyond the best {'ask' if side == 'buy' else 'bid'} "
             f"{reference:f}",
         )
+
+    def _closing_collar_refusal(
+        self, intent: OrderIntent, limit: Decimal | None, top: TopOfBook | None
+    ) -> Refusal | None:
+        """The same of the closing order, which is placed when this one has traded, and so
+        near the price that this one trades at.
+        """
+        if intent.conditional is None or (near := _closes_near(intent, limit, top)) is None:
+            return None
+        side = "sell" if intent.side == "buy" else "buy"
+        closes = [_closing_limit(intent.conditional, side, near)]
+        if intent.take_profit is not None:
+            closes.append(units_decimal(intent.take_profit, intent.price_decimals))
+        for price in closes:
+            if price is not None and self._is_beyond(side, price, near):
+                return Refusal(
+                    ErrorKind.PRICE,
+                    f"closing {side} limit {price:f} is more than risk.price_collar_percent = "
+                    f"{self.limits.price_collar_percent:f} % beyond {near:f}, near which it would be placed",
+                )
+        return None
+
+    def _is_beyond(self, side: str, limit: Decimal, reference: Decimal) -> bool:
+        bound = self._collar(side, reference)
+        return limit > bound if side == "buy" else limit < bound
 
     def _collar(self, side: str, reference: Decimal) -> Decimal:
         """The worst price that an order may reach."""
@@ -683,11 +715,15 @@ def _is_passed(market: Decimal, order_type: str, side: str, trigger: Trigger) ->
 
 def _trigger_price(market: Decimal, order_type: str, side: str, trigger: Trigger) -> Decimal:
     """The trigger as a price, in this market."""
-    if trigger.price_type == "static":
-        return trigger.price
-    distance = trigger.price if trigger.price_type == "quote" else divide(multiply(market, trigger.price), HUNDRED)
     is_below = order_type.startswith("trailing") and side == "sell"
-    return add(market, -distance if is_below else distance)
+    return _from(market, -trigger.price if is_below else trigger.price, trigger.price_type)
+
+
+def _from(reference: Decimal, price: Decimal, price_type: str) -> Decimal:
+    """A price, or one at a distance from the reference, in per cent or quote currency."""
+    if price_type == "static":
+        return price
+    return add(reference, price if price_type == "quote" else divide(multiply(reference, price), HUNDRED))
 
 
 def _market(side: str, top: TopOfBook | None) -> Decimal | None:
@@ -716,6 +752,35 @@ def _price(
     return near if near is None or limit is None else max(near, limit)
 
 
+def _closes_near(intent: OrderIntent, limit: Decimal | None, top: TopOfBook | None) -> Decimal | None:
+    """The price near which the closing order of an order is placed, when that has traded:
+    its trigger, its limit, or what the closing order would take now if that is further on
+    its way. None without any.
+    """
+    side = intent.side
+    if intent.trigger is not None and (market := _market(side, top)) is not None:
+        if not _is_passed(market, intent.order_type, side, intent.trigger):
+            return _trigger_price(market, intent.order_type, side, intent.trigger)
+        limit = None
+    market = _market("sell" if side == "buy" else "buy", top)
+    if limit is None or market is None:
+        return limit if market is None else market
+    return min(limit, market) if side == "buy" else max(limit, market)
+
+
+def _closing_limit(close: Conditional, side: str, near: Decimal) -> Decimal | None:
+    """The limit of a closing order that is placed near this price; None of one that has
+    none, or waits for its trigger.
+    """
+    if close.limit_price is None:
+        return None
+    if close.trigger_price is not None:
+        trigger = Trigger(close.trigger_price, close.trigger_price_type or amounts.usual_trigger_type(close.order_type))
+        if not _is_passed(near, close.order_type, side, trigger):
+            return None
+    return _from(near, close.limit_price, close.limit_price_type or "static")
+
+
 def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
     """The most that an order may trade; one that names an amount buys no more than that
     does at the best ask.
@@ -740,21 +805,53 @@ def _survey(
     for order in open_orders:
         intent = order.intent
         if intent.side == side:
-            acts_as = _type_in(intent, top)
+            acts_as = intent.order_type if intent.trigger is None else _type_in(intent, top)
             if order.qty_decimals == pair.qty_decimals and order.amendment is None and acts_as not in IMMEDIATE:
                 left = order.qty - order.filled - order.filled_before
                 if left > 0:
                     others.lots += left
             else:
                 others.stands(_left_of(order, pair, top), acts_as)
-        elif order.limit_price is not None and intent.order_type in RESTING:
-            others.meets(order.limit_price, order.price_decimals, order.key)
+        else:
+            if order.limit_price is not None and (
+                intent.order_type in RESTING or _may_rest(intent, order.limit_price, order.price_decimals, top)
+            ):
+                others.meets(order.limit_price, order.price_decimals, order.key)
+            if (change := order.amendment) is not None:  # it may have been carried out already
+                asked = _amended(intent, change)
+                limit, decimals = change.limit_price, change.price_decimals
+                if limit is None:
+                    limit, decimals = order.limit_price, order.price_decimals
+                if limit is not None and _may_rest(asked, limit, decimals, top):
+                    others.meets(limit, decimals, order.key)
     for intent in batch:
         if intent.side == side:
             others.stands(_qty_of(intent, pair, top), _type_in(intent, top))
-        elif intent.limit_price is not None and intent.order_type in RESTING:
+        elif intent.limit_price is not None and _may_rest(intent, intent.limit_price, intent.price_decimals, top):
             others.meets(intent.limit_price, intent.price_decimals, "of the same batch")
     return others
+
+
+def _amended(intent: OrderIntent, change: Amendment) -> OrderIntent:
+    """An intent with the trigger that an amend gives it."""
+    if intent.trigger is None or change.trigger_price is None:
+        return intent
+    return replace(intent, trigger=replace(intent.trigger, price=change.trigger_price))
+
+
+def _may_rest(intent: OrderIntent, limit: PriceTicks, price_decimals: int, top: TopOfBook | None) -> bool:
+    """True if an order with this limit may rest in the book.
+
+    Whether one with a trigger has fired is not known. If it rests, then not before the best
+    price of its side, or that would be its own.
+    """
+    if intent.order_type in RESTING or intent.trigger is None:
+        return intent.order_type in RESTING
+    if top is None or _type_in(intent, top) in RESTING:
+        return True
+    best = top.other_side("buy" if intent.side == "sell" else "sell")
+    price = units_decimal(limit, price_decimals)
+    return best is not None and (price >= best if intent.side == "sell" else price <= best)
 
 
 def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from hypothesis import event, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.market import Pair
 from engine.orders.blotter import Blotter
@@ -230,6 +231,18 @@ def test_most_plain_orders_are_answered_quickly() -> None:
 
         assert world.quick.allows("quoter", intent, COARSE, world.now)
         world.open("quoter", intent)
+
+
+def test_beside_a_stop_that_may_have_fired_the_general_code_decides() -> None:
+    """About orders beyond its limit; the book may show it there, and no integer does."""
+    world = World(Risk(RiskLimits(orders_per_s_max=Decimal(10**6))))
+    world.top = TopOfBook(PriceTicks(995), PriceTicks(1005), 1, True, 0)
+    world.open("quoter", replace(plain("sell", 1005), order_type="stop-loss-limit", trigger=Trigger(Decimal(98))))
+    world.quick.allows("quoter", plain("buy", 1000), COARSE, world.now)  # the pair was not known before
+    world.now = MonoNs(world.now + NS_PER_S)
+
+    assert world.quick.allows("quoter", plain("buy", 1000), COARSE, world.now)
+    assert not world.quick.allows("quoter", plain("buy", 1005), COARSE, world.now)
 
 
 def plain(side: str, ticks: int) -> OrderIntent:

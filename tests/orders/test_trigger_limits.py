@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from engine.orders.intent import Trigger
+from engine.orders.intent import Amendment, Conditional, Trigger
+from engine.orders.journal_records import AmendSent
 from engine.units import PriceTicks, QtyLots
 from tests.market.rig import book_record
-from tests.orders.rig import TOP, Desk, limit
+from tests.orders.rig import AT, TOP, Desk, commit, limit
 
 D = Decimal
 
@@ -149,3 +150,109 @@ def test_kraken_s_minimum_is_by_the_limit():
 
     assert "minimum of 5" in desk.ask(triggered("sell", "stop-loss-limit", "90", "1"))
     assert PriceTicks(10) == triggered("sell", "stop-loss-limit", "90", "1").limit_price
+
+
+def closing(side, price, close, **more):
+    """An order with a conditional close, or a market order."""
+    return limit(
+        side, "1", price, conditional=Conditional(*close), **({} if price else {"order_type": "market"}), **more
+    )
+
+
+def at(price):
+    """A trigger of a closing order."""
+    return D(price), "static"
+
+
+@pytest.mark.parametrize(
+    ("intent", "refused"),
+    [
+        (closing("buy", "100", ("limit", D(1))), "closing sell limit 1 is more than risk.price_collar_percent = 5 %"),
+        (closing("buy", None, ("limit", D(94))), "beyond 99.9, near which it would be placed"),
+        (closing("buy", None, ("limit", D(95))), None),
+        (closing("buy", "50", ("limit", D(48))), None),
+        (closing("buy", "50", ("limit", D(47))), "closing sell limit 47"),
+        (closing("sell", "100", ("limit", D(200))), "closing buy limit 200"),
+        (closing("sell", "200", ("limit", D(200))), None),
+        (closing("buy", "100", ("limit", D(-50), "pct")), "closing sell limit 49.95"),
+        (closing("buy", "100", ("limit", D(2), "pct")), None),
+        (closing("buy", "100", ("stop-loss-limit", D(50), None, *at(90))), None),
+        (closing("buy", "100", ("stop-loss-limit", D(50), None, *at(101))), "closing sell limit 50"),
+        (closing("buy", "100", ("take-profit-limit", D(1), None, *at(50))), "closing sell limit 1"),
+        (closing("buy", "100", ("take-profit-limit", D(1), None, *at(150))), None),
+        (closing("buy", "100", ("trailing-stop-limit", D(-90), "quote", D(5), "quote")), None),
+        (closing("buy", None, ("stop-loss", None, None, *at(1)), take_profit=PriceTicks(20)), "closing sell limit 2.0"),
+        (closing("buy", None, ("stop-loss", None, None, *at(1)), take_profit=PriceTicks(1020)), None),
+    ],
+)  # fmt: skip
+def test_the_collar_holds_a_closing_order(intent, refused):
+    """Near the price at which it comes into being; one that waits for its trigger then is not checked before that."""
+    why = Desk().ask(intent)
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+def test_a_closing_order_is_placed_where_its_order_fires():
+    """Or at the market, if it fires at once."""
+    close = Conditional("limit", D(145))
+    waits = replace(triggered("buy", "stop-loss", "150"), conditional=close)
+    fires = replace(triggered("sell", "take-profit", "50"), conditional=close)
+
+    assert Desk().ask(waits) is None
+    assert "closing buy limit 145" in Desk().ask(fires)
+
+
+@pytest.mark.parametrize(
+    ("mine", "change", "intent", "meets"),
+    [
+        (limit("sell", "1", "104"), {"limit_price": PriceTicks(1010)}, limit("buy", "1", "102"), True),
+        (limit("sell", "1", "101"), {"limit_price": PriceTicks(1040)}, limit("buy", "1", "102"), True),
+        (limit("sell", "1", "104"), {"limit_price": PriceTicks(1030)}, limit("buy", "1", "102"), False),
+        (limit("sell", "1", "104"), {"qty": QtyLots(1)}, limit("buy", "1", "102"), False),
+        (limit("buy", "1", "96"), {"limit_price": PriceTicks(990)}, limit("sell", "1", "98"), True),
+        (triggered("sell", "stop-loss-limit", "80", "100"), {"trigger_price": D(120)}, limit("buy", "1", "100"), True),
+        (triggered("sell", "stop-loss-limit", "80", "100"), {"trigger_price": D(90)}, limit("buy", "1", "100"), False),
+    ],
+)
+def test_an_amend_under_way_is_met_at_either_price(mine, change, intent, meets):
+    """It may have been carried out already, or may not be."""
+    desk = Desk()
+    order = desk.open(mine, strategy="another")
+    commit(desk.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
+    why = desk.ask(intent)
+
+    assert (why is not None and "risk.self_trade_guard" in why) == meets, why
+
+
+@pytest.mark.parametrize(
+    ("mine", "intent", "meets"),
+    [
+        (triggered("sell", "stop-loss-limit", "98", "100.1"), limit("buy", "1", "100.1"), True),
+        (triggered("sell", "stop-loss-limit", "98", "97"), limit("buy", "1", "100.1"), False),
+        (triggered("sell", "stop-loss-limit", "100", "100"), limit("buy", "1", "100"), True),
+        (triggered("sell", "take-profit-limit", "103", "102"), limit("buy", "1", "102"), True),
+        (triggered("buy", "stop-loss-limit", "102", "99.9"), limit("sell", "1", "99.9"), True),
+        (triggered("buy", "stop-loss-limit", "105", "106"), limit("sell", "1", "99.9"), False),
+        (triggered("buy", "take-profit-limit", "98", "98"), limit("sell", "1", "98"), True),
+    ],
+)
+def test_a_stop_that_may_have_fired_and_rest_is_met(mine, intent, meets):
+    """The market is at 99.9 and 100.1: what rests there may be what has fired, and nothing of ours rests before it."""
+    desk = Desk()
+    desk.open(mine, strategy="another")
+    why = desk.ask(intent)
+
+    assert (why is not None and "risk.self_trade_guard" in why) == meets, why
+
+
+def test_reducing_takes_no_order_that_opens_the_position_again():
+    """A sell whose conditional close buys it all back."""
+    desk = Desk()
+    desk.position = D(1)
+    desk.risk.reduce("as a person asked")
+
+    assert desk.ask(limit("sell", "1", "102")) is None
+    assert desk.ask(closing("sell", "102", ("limit", D(101)))) == (
+        "trading is reducing: as a person asked; "
+        "the conditional close of this sell would make the position larger again"
+    )
