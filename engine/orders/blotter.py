@@ -177,7 +177,8 @@ class Blotter:
             self._note_lacking(order)
             if order.order_id:
                 self._key_of_order_id[order.order_id] = order.key
-            if order.userref is not None:
+            # Not of orders that were found: a closing order has its parent's.
+            if order.userref is not None and order.key != order.order_id:
                 self._key_of_userref[order.userref] = order.key
             if order.intent.conditional is not None:
                 self._with_close[order.key] = order
@@ -970,7 +971,9 @@ class Blotter:
         assert len(by_order_id) == sum(bool(order.order_id) for order in self.open.values()), "two orders with one id"
         assert all(self._key_of_order_id.get(order_id) == key for order_id, key in by_order_id.items())
         assert all(self.get(key) is not None for key in self._key_of_order_id.values())
-        assert all(self.get(key) is not None for key in self._key_of_userref.values())
+        by_userref = {order.userref: order for order in map(self.get, self._key_of_userref.values()) if order}
+        assert self._key_of_userref == {userref: order.key for userref, order in by_userref.items()}
+        assert all(order.key != order.order_id for order in by_userref.values()), "a userref of an order that was found"
         lacking = [key for orders in (self.open, self.ended) for key, order in orders.items() if order.fills_missing]
         assert self.lacking_fills.keys() == set(lacking)
         fills_kept = sum(map(len, self._fills_of_looked_up().values()))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from engine.orders.blotter import Blotter
+from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import Conditional
 from engine.orders.journal_records import Acknowledged
 from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, limit, submitted, tell, trade
@@ -62,3 +62,22 @@ def test_a_fill_of_it_is_not_its_parents_that_nobody_has_acknowledged_yet():
 
     assert blotter.order_of(of_closing) is None
     assert blotter.order_of(of_parent) is blotter.get(KEY)
+
+
+def test_after_a_snapshot_of_the_journal_a_userref_is_its_parents_still():
+    """A closing order carries it as well, and was not sent with it: a further one, told by
+    its fill alone, is found as one of the parent's.
+    """
+    blotter = blotter_with_parent()
+    tell(blotter, trade(order_id=ORDER_ID, cl_ord_id=None, order_userref=7, exec_id="T1"))
+    tell(blotter, snapshot_row(Decimal(0)))
+    folded = fold([blotter.snapshot(AT)])
+    late = replace(trade(order_id="OCLOSE-00000-000001", cl_ord_id=None, order_userref=7, exec_id="T2"), side="sell")
+    late = replace(late, is_snapshot=True)
+    for each in (blotter, folded):
+        tell(each, late)
+        each.check()
+
+    assert blotter.closing_ids(blotter.get(KEY)) == ["OCLOSE-00000-000001"]
+    assert folded.closing_ids(folded.get(KEY)) == ["OCLOSE-00000-000001"]
+    assert folded.parked == blotter.parked
