@@ -519,9 +519,10 @@ MESSAGES: Final = (
         "the journal cannot be written, no order is taken",
         "The disk is full, or the journal's file cannot be written.",
         "Only cancels are taken; facts are kept in memory and written when it goes again.",
-        "Make room; trading opens by itself.",
+        "Make room; trading opens by itself, unless it was halted. After an error of the disk the line says that the "
+        "engine is to be started again.",
     ),
-    M("journal writes again", "There is room again.", "Trading opens by itself."),
+    M("journal writes again", "There is room again.", "Trading opens by itself, unless it was halted."),
     M(
         "facts are in the journal's snapshot alone",
         "While the journal could not be written more facts came than are kept; `facts` says how many more.",

@@ -6,14 +6,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.order_router.core.commit import SEGMENT_RETRY_NS, UNWRITTEN_MAX
 from engine.orders.blotter import fold
 from engine.orders.journal import Journal
 from engine.orders.journal_records import ModeChanged
 from engine.orders.rings.commands import Submit
+from engine.orders.rings.reports import TradingStatus
 from engine.orders.venue_facts import ExecutionFact
 from engine.units import NS_PER_S, MonoNs
-from tests.order_router.rig import STRATEGY, RouterRig
+from tests.order_router.rig import STRATEGY, TICK_NS, RouterRig
 from tests.orders.rig import AT, KEY, ORDER_ID, limit
 
 FULL = "no space left on device"
@@ -58,10 +61,72 @@ def test_facts_beyond_those_that_are_held_back_are_in_the_journal_all_the_same(c
     assert not orders_sent(rig), "an intent in the journal before the facts"
     rig.work_for(SEGMENT_RETRY_NS, rig.keep_alive)
 
+    ask(rig, "quoter00001a000003")
+
+    assert len(orders_sent(rig)) == 1
     live, folded = rig.core.blotter, fold(rig.memory.records())
     assert folded.positions.qty(STRATEGY, "BTC/USD") == 1
     assert folded.state_hash() == live.state_hash()
     assert "facts are in the journal's snapshot alone" in capsys.readouterr().out
+
+
+def statuses(rig: RouterRig) -> list[tuple[str, bool, str]]:
+    """What the strategy is told of trading: mode, whether orders are taken, why not."""
+    return [(it.mode, it.is_open, it.reason) for it in rig.told() if isinstance(it, TradingStatus)]
+
+
+def test_trading_opens_by_itself_once_the_disk_takes_writes_again() -> None:
+    """Not before, though there is nothing to write meanwhile but orders, which are refused."""
+    rig = trading()
+    rig.told()
+    rig.memory.refuses = FULL
+    ask(rig, "quoter00001a000002")
+    rig.work_for(NS_PER_S, rig.keep_alive)
+    assert statuses(rig) == [("ACTIVE", False, f"the journal cannot be written: {FULL}")]
+
+    rig.memory.refuses = ""
+    rig.work_for(TICK_NS, rig.keep_alive)
+    ask(rig, "quoter00001a000003")
+    assert statuses(rig) == [("ACTIVE", True, "")]
+    assert len(orders_sent(rig)) == 1
+    assert fold(rig.memory.records()).state_hash() == rig.core.blotter.state_hash()
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_halt_outlasts_a_journal_that_could_not_be_written(is_before: bool) -> None:
+    """That of a person, or of the day's loss: with its own reason, and over a restart."""
+    rig = trading()
+    if is_before:
+        rig.core.halt("a person asked")
+    rig.memory.refuses = FULL
+    ask(rig, "quoter00001a000002")
+    rig.work_for(NS_PER_S, rig.keep_alive)
+    if not is_before:
+        rig.core.halt("a person asked")
+    rig.memory.refuses = ""
+    rig.work_for(NS_PER_S, rig.keep_alive)
+    assert rig.core.gate.report == TradingStatus("HALTED", False, "a person asked")
+
+    rig.begin_anew()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    assert rig.core.gate.report == TradingStatus("HALTED", False, "a person asked")
+
+
+def test_a_router_that_begins_anew_trades_as_the_one_before_would() -> None:
+    """When there is room again it makes no difference whether it was started meanwhile."""
+    rig = trading()
+    rig.memory.refuses = FULL
+    ask(rig, "quoter00001a000002")
+    rig.memory.refuses = ""
+    rig.begin_anew()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    rig.work_for(NS_PER_S, rig.keep_alive)
+
+    assert rig.core.gate.report == TradingStatus("ACTIVE", True, "")
 
 
 def test_a_segment_that_cannot_be_begun_is_tried_again_after_a_while(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ class FaultPlan:
         self._simulation.kill_engine()
 
     def _disk(self) -> None:
-        """Full, or broken, for a while, then a person resumes; or the journal's segment is full, and the next one is
-        begun, or cannot be.
+        """Full for a while; or broken, until a person has looked after it; or the journal's segment is full, and the
+        next one is begun, or cannot be.
         """
         disk, kernel, rng = self._simulation.disk, self._simulation.kernel, self._rng
         if rng.random() < 0.4:
@@ -194,7 +194,8 @@ class FaultPlan:
             disk.fails = True
         until_ns = int(rng.uniform(0.1, 3) * NS_PER_S)
         kernel.after(until_ns, disk.heal)
-        kernel.after(until_ns + NS_PER_S, self._simulation.resume)
+        if disk.fails:
+            kernel.after(until_ns + NS_PER_S, self._simulation.resume)
 
     def _token(self) -> None:
         """All tokens of the key are dead."""

@@ -276,7 +276,7 @@ class Simulation:
         kernel.run_until(kernel.now + 1)
 
     def resume(self) -> None:
-        """A person looks after an engine that a full disk, say, has halted."""
+        """A person looks after an engine that a broken disk, say, keeps from trading."""
         router = self.run.router
         if self.disk.has_failed:
             # After such an error the journal takes nothing more: "check the disk, then start the engine again".

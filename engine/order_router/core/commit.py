@@ -30,6 +30,7 @@ from engine.orders.journal_records import (
     Filled,
     FillsTold,
     JournalError,
+    ModeChanged,
     Record,
     Rejected,
     Submitted,
@@ -309,16 +310,20 @@ class OrderRecords:
         return self._terms_at.get(key) or self._sent_at.get(key) or self._began_at
 
     def retry_journal(self) -> None:
-        """Append the records held back while the journal could not be written, if there are
-        any; if there were too many to hold back, begin a new segment, whose snapshot has
-        them.
+        """While the journal cannot be written, try it: append the records held back, or if
+        there were too many to hold back, begin a new segment, whose snapshot has them.
         """
         if not self._is_failing:
             return
-        if not self._unrecorded:
+        if self._unrecorded:
+            if self._now.mono >= self._segment_at:
+                self.begin_segment()
+        elif self._unwritten:
             self.write((), is_fact=True)
-        elif self._now.mono >= self._segment_at:
-            self.begin_segment()
+        else:
+            # Orders alone found it so, and were refused. Only a write shows that it can be
+            # written again: this one says what holds anyway.
+            self.commit([ModeChanged(self.blotter.mode, self.blotter.mode_reason, self._now.wall)])
 
     def compact_journal(self) -> None:
         """Start a new journal segment if the current one has reached its length; after an

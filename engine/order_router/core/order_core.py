@@ -535,11 +535,9 @@ class OrderCore:
 
     def _on_journal(self, error: str) -> None:
         """Shut trading because the journal cannot be written. Empty `error`: it can be
-        again, and a person must resume.
+        again, and trading opens. The mode stays what a person or the day's loss made it.
         """
         self.gate.journal_reason = f"the journal cannot be written: {error}" if error else ""
-        if error:
-            self.risk.halt(self.gate.journal_reason)
         self.gate.tell()
 
     def _keep_mode(self) -> None:
