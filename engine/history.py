@@ -201,7 +201,7 @@ def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
         qty=units_text(fill.qty, fill.qty_decimals),
         price=f"{fill.price:f}",
         cost=f"{fill.cost:f}",
-        fees=_fees_text((fee.asset, fee.qty) for fee in fill.fees),
+        fees=_fees_text(fill.fees_by_asset().items()),
         liquidity=fill.liquidity,
         kraken_time=time_us_text(fill.kraken_time),
         kraken_ns=fill.kraken_time,

@@ -6,13 +6,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from engine import history
 from engine.history import (
     HistoryError,
     HistoryWriter,
     OrderRow,
+    fill_object,
     fill_row,
     is_incomplete,
     order_row,
@@ -83,6 +84,19 @@ def feed(writer: HistoryWriter, records: list[Record]) -> None:
 
 def everything(path: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     return query_orders(path, WallNs(0)), query_fills(path, WallNs(0))
+
+
+def test_fees_of_one_fill_in_the_same_asset_are_one_amount() -> None:
+    """Whoever reads them by asset has all of them."""
+    submitted_order, _, fill, *_ = life(1)
+    order = fold([submitted_order]).get("quotesrun001000001")
+    assert isinstance(fill, Filled)
+    assert order is not None
+    twice = replace(fill, fees=(*fill.fees, Fee("KFEE", Decimal(4)), *fill.fees))
+
+    row = fill_row(order, twice)
+    assert row.fees == "0.0210600260 USD, 4 KFEE"
+    assert fill_object(asdict(row))["fees"] == {"USD": "0.0210600260", "KFEE": "4"}
 
 
 def test_what_is_written_is_exact_and_can_be_asked_for(tmp_path: Path) -> None:

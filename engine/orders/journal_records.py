@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from engine.errors import EngineError
 from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.money import total_of
 from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Fee
 from engine.units import QtyLots, WallNs
@@ -179,6 +180,14 @@ class Filled(Struct, frozen=True, array_like=True, tag="fill"):
     where Kraken's ledger rounds it. None: by the quantity, and the fees in the base
     currency.
     """
+
+    def fees_by_asset(self) -> dict[str, Decimal]:
+        """Its fees, those in the same asset added up."""
+        fees = {fee.asset: fee.qty for fee in self.fees}
+        if len(fees) < len(self.fees):
+            for asset in fees:
+                fees[asset] = total_of(fee.qty for fee in self.fees if fee.asset == asset)
+        return fees
 
 
 class FillsTold(Struct, frozen=True, array_like=True, tag="told"):

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS, UNSEEN
@@ -12,7 +13,8 @@ from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent, Ended
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
-from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
+from engine.orders.rings.reports import Fill, Position
+from engine.orders.venue_facts import ExecutionFact, Fee, FeedAlive, FeedLost, OrderLookup
 from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import AT, fact, limit, submitted, trade
@@ -316,3 +318,17 @@ def test_a_fill_that_rest_tells_late_is_asked_for_however_many_orders_ended_sinc
 
     assert at_once
     assert is_asked_for_in(300)
+
+
+def test_fees_of_one_fill_in_the_same_asset_add_up(account: Account) -> None:
+    """Kraken tells fees as a list; a strategy has them by asset, and its position the same."""
+    account.snapshot("one", "two")
+    account.rig.told()
+    fees = (Fee("USD", Decimal("0.1")), Fee("KFEE", Decimal(4)), Fee("USD", Decimal("0.2")))
+    account.take(replace(trade(order_id="Oone", cl_ord_id="one"), fees=fees))
+    told = account.rig.told()
+    (fill,) = (report for report in told if isinstance(report, Fill))
+    (position,) = (report for report in told if isinstance(report, Position) and report.qty)
+
+    assert fill.fees == {"USD": Decimal("0.3"), "KFEE": Decimal(4)}
+    assert position.fees == Decimal("0.3")

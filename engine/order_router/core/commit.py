@@ -538,7 +538,7 @@ def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill
         qty=units_decimal(fill.qty, fill.qty_decimals),
         price=fill.price,
         cost=fill.cost,
-        fees={fee.asset: fee.qty for fee in fill.fees},
+        fees=fill.fees_by_asset(),
         liquidity=fill.liquidity,
         kraken_time=fill.kraken_time,
         received_at=received_at,

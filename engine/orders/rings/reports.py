@@ -309,7 +309,9 @@ class Position(Struct, frozen=True, array_like=True, tag="p"):
     """Profit of what was closed, before fees, in the quote currency; only of what was
     bought (or sold) by fills, which is closed first."""
     fees: Decimal = ZERO
-    """Of all fills, in the quote currency."""
+    """Of all fills, in the quote currency: what was taken in it, and in the base currency
+    at the fill's price. A fee in any other has no price here and is not in it; `Fill.fees`
+    has it."""
     unknown_cost_qty: Decimal = ZERO
     """The part of `qty` that the account held before, with `positions = "account"`."""
     is_known: bool = True
