@@ -460,8 +460,9 @@ class Blotter:
         pair = pair_of(order.symbol)
         decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
         fees = fact.fees
-        if not fact.is_fee_asset_told and order.intent.fee_preference == "base":
-            fees = _fees_in_base(order, fact, decimals)
+        if not fact.is_fee_asset_told:
+            is_in_base = order.intent.fee_preference == "base"
+            fees = _fees_in_base(order, fact, decimals) if is_in_base else _fees_in_quote(order, fact)
         return self.on_trade(
             order, fact.exec_id, fact.trade_id or 0, fact.last_qty, fact.last_price, cost, fees, liquidity,
             fact.timestamp, at, decimals,
@@ -1214,6 +1215,12 @@ def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None
     step = Decimal(1).scaleb(-(order.qty_decimals if decimals is None else decimals))
     base = order.symbol.partition("/")[0]
     return tuple(Fee(base, divide(fee.qty, fact.last_price).quantize(step, ROUND_UP)) for fee in fact.fees)
+
+
+def _fees_in_quote(order: TrackedOrder, fact: ExecutionFact) -> tuple[Fee, ...]:
+    """The same for an order that pays them in quote currency."""
+    quote = order.symbol.partition("/")[2]
+    return tuple(Fee(fee.asset or quote, fee.qty) for fee in fact.fees)
 
 
 def _decimals(value: Decimal | None, least: int) -> int:

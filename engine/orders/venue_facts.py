@@ -83,7 +83,7 @@ class ExecutionFact(
     fees: tuple[Fee, ...] = ()
     is_fee_asset_told: bool = True
     """False where Kraken says what the fee is worth in quote currency, and not in which
-    currency it was taken."""
+    currency it was taken. The asset is empty then if the pair is not known either."""
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None

@@ -3,10 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from engine.kraken.rest import order_replies
+from engine.kraken.rest.pairs import RestPairs
+from engine.kraken.rest.replies import RestRefusal
 from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS, UNSEEN
 from engine.order_router.router import QUIET_TIMER_NS
 from engine.orders.intent import Amendment, Trigger
@@ -332,3 +336,20 @@ def test_fees_of_one_fill_in_the_same_asset_add_up(account: Account) -> None:
 
     assert fill.fees == {"USD": Decimal("0.3"), "KFEE": Decimal(4)}
     assert position.fees == Decimal("0.3")
+
+
+def test_a_fill_that_rest_tells_of_a_pair_listed_since_has_its_fee(account: Account) -> None:
+    """REST's names for pairs are asked for once; the order knows its quote currency."""
+    account.snapshot("one", "two")
+    account.take(ExecutionFact(exec_type="filled", order_id="Otwo", cl_ord_id="two", timestamp=AT, cum_qty=Decimal(1)))
+    row = {
+        "ordertxid": "Otwo", "pair": "LISTEDSINCE", "time": AT / NS_PER_S, "type": "buy", "ordertype": "limit",
+        "price": "90", "cost": "90", "fee": "0.36", "vol": "1", "trade_id": 1, "maker": True,
+    }  # fmt: skip
+    fills = order_replies.read_query_trades(200, msgspec.json.encode({"error": [], "result": {"T1": row}}), RestPairs())
+    assert not isinstance(fills, RestRefusal)
+    for fill in fills:
+        account.core.account.take(fill)
+    position = account.core.blotter.positions.of(STRATEGY, "ETH/USD")
+
+    assert (position.qty, position.fees) == (1, Decimal("0.36"))

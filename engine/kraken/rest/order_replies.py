@@ -339,9 +339,9 @@ def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
         last_price=trade.price,
         cost=trade.cost,
         liquidity=_LIQUIDITY.get(bytes(trade.maker)),
-        # In quote currency; whether an order wanted to pay in the base currency is not told
-        # here.
-        fees=(Fee(pair.quote, trade.fee),) if pair else (),
+        # In quote currency, which the order tells where the pair is not known; whether it
+        # wanted to pay in the base currency is not told here.
+        fees=(Fee(pair.quote if pair else "", trade.fee),),
         is_fee_asset_told=False,
     )
 
