@@ -904,7 +904,10 @@ class Blotter:
                 self._open(order)
                 self._join_bracket(order)
             return
-        order.pending, order.amendment, order.cancel_wanted = "", None, False
+        order.pending, order.amendment = "", None
+        # Of one that is held to be rejected, and turns out to be open, the end is wanted
+        # still.
+        order.cancel_wanted = order.cancel_wanted and after is S.REJECTED
         order.ended_in_run = self.run
         if self.open.pop(order.key, None) is not None:
             del self._open_on[order.symbol][order.key]
@@ -1131,7 +1134,8 @@ def _check_order(order: TrackedOrder) -> None:
     """Assert the invariants of one order."""
     assert min(order.qty, order.filled, order.filled_before, order.filled_at_venue) >= 0
     assert (order.pending == "amend") == (order.amendment is not None), f"{order.key}: {order.pending or 'nothing'}"
-    assert order.is_open or not (order.pending or order.cancel_wanted)
+    assert order.is_open or not order.pending
+    assert order.is_open or order.state is S.REJECTED or not order.cancel_wanted
     assert order.order_id or order.state not in (S.WORKING, S.PARTIAL)
     assert order.filled or not order.cost
     assert order.state not in (S.SENT, S.UNKNOWN, S.WORKING) or not order.filled

@@ -62,7 +62,9 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     amend_deadline: WallNs = WallNs(0)
     """Kraken does not accept the last amend after this."""
     cancel_wanted: bool = False
-    """True once its end was requested, until it has ended."""
+    """True once its end was requested, until it has ended; of one that was rejected, or
+    held to be absent, also afterwards: it may turn out to be open.
+    """
     submitted_at: WallNs = WallNs(0)
     aged_from: WallNs = WallNs(0)
     """Creation or last amend, from which the rate counter's age costs count."""

@@ -482,6 +482,8 @@ class OrderClient:
                 return report
             case ResyncEnded():
                 self._ask_of_untold()
+                if self._ended_because:
+                    self.end(self._ended_because)  # another router: it does not know yet
         return None
 
     def _ask_of_untold(self) -> None:

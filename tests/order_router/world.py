@@ -478,7 +478,7 @@ class World:
         return (
             order.state not in (OrderState.SENT, OrderState.UNKNOWN)
             and not order.pending
-            and not order.cancel_wanted
+            and not (order.is_open and order.cancel_wanted)
             and not order.fills_missing
         )
 

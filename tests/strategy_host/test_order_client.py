@@ -381,6 +381,18 @@ def test_a_new_router_that_tells_all_is_asked_nothing() -> None:
     assert desk.sent() == []
 
 
+def test_a_new_router_is_told_that_the_strategy_has_ended() -> None:
+    """Orders of it that appear later are to end as well."""
+    desk = Desk()
+    desk.desk.end("it raised too often")
+    desk.sent()
+    for report in (ResyncBegan(), ResyncEnded()):
+        assert desk.reports.try_publish(REPORTS.pack(report))
+    desk.news()
+
+    assert desk.sent() == [StrategyEnded("quoter", "it raised too often")]
+
+
 def test_orders_that_were_never_sent_take_no_room_from_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new router tells again of what ended: that is no news, however many were refused since."""
     monkeypatch.setattr(order_client, "ENDED_ORDERS_KEPT", 3)

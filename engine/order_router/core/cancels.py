@@ -84,7 +84,9 @@ class OrderCancels:
             self._due[key] = MonoNs(self._now.mono + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
 
     def resume(self) -> None:
-        """After a restart, take up the cancels that the journal holds as wanted."""
+        """Take up the cancels that the journal holds as wanted: after a restart, or of
+        orders that were held to be absent and are open.
+        """
         for order in self._records.blotter.open.values():
             if order.cancel_wanted:
                 self.want(order.key)

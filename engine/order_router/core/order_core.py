@@ -77,6 +77,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything waits for that an input has begun
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
+STRAYS_CHECK_NS: Final = 200 * NS_PER_MS
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after no token was to be had
 
@@ -101,6 +102,7 @@ def build(
     """
     core = OrderCore(settings, ports, blotter)
     core.records.recount(written_in_run)
+    core.recall(written_in_run)
     if unwritten:
         core.records.write(unwritten, is_fact=True)
     return core
@@ -216,6 +218,11 @@ class OrderCore:
         # and since when.
         self.hanging: dict[str, str] = {}
         self._behind: dict[str, MonoNs] = {}
+        # Strategies that have ended, and whether trading was halted in this run, which ends
+        # all orders; one that begins halted leaves to a person what it finds open.
+        self._ended: set[str] = set()
+        self._ends_all = False
+        self._strays_at = MonoNs(0)
         # The trading session's connections so far, and when it may ask for a token again;
         # no time while it waits for one.
         self._openings = 0
@@ -223,6 +230,12 @@ class OrderCore:
         self._is_token_awaited = False
 
     # --- inputs
+
+    def recall(self, written_in_run: Sequence[Record]) -> None:
+        """Take up what earlier routers of this run noted and the blotter does not hold."""
+        for record in written_in_run:
+            if isinstance(record, ModeChanged):
+                self._ends_all = record.mode == TradingMode.HALTED.name
 
     def begin(self) -> None:
         """Start after the journal was read: requests that were under way when the last
@@ -348,6 +361,7 @@ class OrderCore:
         if not self.gate.shut_reason and not self._is_left_alone():
             self.dead_man.refresh(now, rests=self._is_guarded)
         self._watch_strategies()
+        self._watch_strays(now)
         self._watch_fills(now)
         self.loss.watch(now)
         self._resolver.ask_due()
@@ -473,10 +487,29 @@ class OrderCore:
         self.cancels.send(self._now.mono, is_maintenance=self._session.is_in_maintenance)
 
     def _end_strategy(self, strategy: str, reason: str) -> None:
+        if strategy in self._ended:
+            return  # its host tells it again to each router
+        self._ended.add(strategy)
         self.new_orders.barred[strategy] = f"the strategy was halted: {reason}"
         log.error("strategy ended", strategy=strategy, reason=reason)
         if self._cancels_on_halt:
             self.cancel_all_but_exits(strategy)
+
+    def _watch_strays(self, now: MonoNs) -> None:
+        """Cancel the orders that have come to be open though their end is wanted, trading
+        is halted, or nobody looks after them: conditional closes of the last fills, orders
+        that were in doubt or held to be absent.
+        """
+        if now < self._strays_at:
+            return
+        self._strays_at = MonoNs(now + STRAYS_CHECK_NS)
+        self.cancels.resume()
+        alone = {*self._ended, *self.hanging, *self._behind} if self._cancels_on_halt else ()
+        if alone or self._ends_all:
+            for order in self.own_to_end:
+                if self._ends_all or order.strategy in alone:
+                    self.cancels.want(order.key)
+        self._send_cancels()
 
     # --- the mode
 
@@ -484,12 +517,14 @@ class OrderCore:
         """Take no more orders and cancel the open ones but exits of brackets; returns how
         many."""
         self.risk.halt(reason)
+        self._ends_all = True
         self._keep_mode()
         return self.cancel_all_but_exits(None)
 
     def reduce(self, reason: str) -> None:
         """Take only orders that make positions smaller."""
         self.risk.reduce(reason)
+        self._ends_all = False
         self._keep_mode()
 
     def resume(self) -> None:
@@ -503,6 +538,7 @@ class OrderCore:
         self.degraded.ask_anew()
         self.loss.resume()
         self.risk.resume()
+        self._ends_all = False
         self._keep_mode()
 
     def tell_cost(self, strategy: str, symbol: str, price: Decimal) -> str:
@@ -594,12 +630,6 @@ class OrderCore:
                     continue  # a long on_start: what an earlier run left open stays as that run left it
                 self._begin_hang(strategy, why)
             self.new_orders.barred.setdefault(strategy, self.hanging[strategy])
-            # Orders may appear while it hangs: conditional closes of its fills, or orders
-            # that were in doubt.
-            if self._cancels_on_halt and any(
-                not order.cancel_wanted and not self.brackets.is_exit(order) for order in self.blotter.open_of(strategy)
-            ):
-                self.cancel_all_but_exits(strategy)
         for strategy in [strategy for strategy in self.hanging if strategy not in found]:
             why = self.hanging.pop(strategy)
             if self.new_orders.barred.get(strategy) == why:

@@ -160,7 +160,7 @@ def order_report(order: TrackedOrder) -> OrderReport:
         price_decimals=order.price_decimals,
         qty_decimals=order.qty_decimals,
         is_busy=order.pending == "amend",
-        is_ending=order.pending == "cancel" or order.cancel_wanted,
+        is_ending=order.is_open and (order.pending == "cancel" or order.cancel_wanted),
         changed_at=order.changed_at,
         trigger_type=order.intent.trigger.price_type if order.intent.trigger is not None else "",
         limit_offset_type=order.intent.limit_price_type or "",
