@@ -15,10 +15,11 @@ from engine.orders.client_order_id import EXIT_TAG
 from engine.orders.intent import Amendment, Conditional
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, StrategyEnded, Submit
+from engine.orders.venue_facts import ExecutionFact
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
 from tests.order_router.rig import SETTINGS, STRATEGY
 from tests.order_router.world import Way, World
-from tests.orders.rig import limit
+from tests.orders.rig import AT, limit
 
 D = Decimal
 ENTRY = "quoter000001000001"
@@ -488,3 +489,49 @@ def test_the_next_router_may_die_as_well(again_at):
     """While it takes up the bracket."""
     steps = list(live_through(0).steps)
     assert all(live_through(number, again_at).deaths == 2 for number in range(1, len(steps) + 1, 3))
+
+
+class LateToAnswer(Bracketed):
+    """REST lists open orders as they are, and tells the state of one as it was a while ago."""
+
+    def __init__(self, lag_ns, **more):
+        super().__init__(**more)
+        self.lag_ns, self.answer_there = lag_ns, self.exchange.call
+        self.exchange.call = self._answer
+
+    def _answer(self, name, fields):
+        self.exchange.rest_lag_ns = self.lag_ns if name == "QueryOrders" else 0
+        return self.answer_there(name, fields)
+
+
+@pytest.mark.parametrize("lag_ns", [0, 6 * NS_PER_S])
+@pytest.mark.parametrize("after_ns", [step * 2 * NS_PER_S for step in range(5)])
+def test_a_stop_that_is_told_before_its_fill_is_left_alone(after_ns, lag_ns):
+    """Without executions REST lists the stop with the open orders, and tells the fill that made it when it is asked
+    for the entry: seconds later, with a key of few calls or a REST that lags.
+    """
+    world = LateToAnswer(lag_ns).enter()
+    world.cut_feed("connection refused", "unreachable")
+    world.run(25 * NS_PER_S + after_ns)
+    assert world.strategy.status.mode == "DEGRADED"
+    world.exchange.fill(world.entry.order_id, D(1))
+    world.run(20 * NS_PER_S)
+
+    assert [(order.order_type, order.status) for order in world.exits] == [("stop-loss", "open")]
+    assert world.rig.core.blotter.positions.qty(STRATEGY, "BTC/USD") == 1
+    assert world.rig.core.brackets.unprotected == []
+
+
+def test_a_stop_whose_fill_is_never_told_is_canceled_once_rest_can_lag_no_more():
+    """What it would sell is not there, as far as anybody knows."""
+    world = Bracketed().enter()
+    world.rig.fact(ExecutionFact(
+        exec_type="new", order_id="OSTRAY-00001", timestamp=AT, order_userref=world.entry.userref,
+        ord_ref_id=world.entry.order_id, symbol="BTC/USD", side="sell", order_type="stop-loss", order_qty=D(1),
+        cum_qty=D(0),
+    ))  # fmt: skip
+    world.run(50 * NS_PER_S)
+    stop = world.rig.core.blotter.open["OSTRAY-00001"]
+    assert not stop.cancel_wanted
+    world.run(15 * NS_PER_S)
+    assert stop.cancel_wanted

@@ -49,7 +49,7 @@ RETRY_NS_MAX: Final = 60 * NS_PER_S
 # falls by itself, by one to four points a second.
 RATE_RETRY_NS_MAX: Final = 8 * NS_PER_S
 RULES_NS: Final = 30 * NS_PER_S  # for the rules of a pair to come; then their absence is told
-SURPLUS_NS: Final = 2 * NS_PER_S  # a closing order may be told before the fill that made it
+SURPLUS_NS: Final = 2 * NS_PER_S  # for the row that follows at once, such as that of the other exit's end
 ZERO: Final = Decimal(0)
 IN_DOUBT: Final = (OrderState.SENT, OrderState.UNKNOWN)
 
@@ -91,9 +91,12 @@ class Brackets:
         cancels: OrderCancels,
         new_orders: NewOrders,
         gave_up: Callable[[str], bool],
+        rest_lag_ns_max: int,
         now: Instant,
     ) -> None:
-        """`gave_up` tells whether a fill of an order has no closing order at Kraken."""
+        """`gave_up` tells whether a fill of an order has no closing order at Kraken. A fill
+        may be told by `rest_lag_ns_max` later than the closing order that it made.
+        """
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
@@ -103,6 +106,7 @@ class Brackets:
         self._cancels = cancels
         self._new_orders = new_orders
         self._gave_up = gave_up
+        self._rest_lag_ns_max = rest_lag_ns_max
         self._now = now
         self._paces: dict[str, _Pace] = {}
 
@@ -169,7 +173,12 @@ class Brackets:
         covered = ZERO
         for order in exits:
             covered = add(covered, subtract(order.order_qty, order.filled_in_all))
-        if self._is_surplus(pace, covered > left):
+        # Kraken makes closing orders for fills only: those of more than is filled as far
+        # as we know are for fills that will be told.
+        untold = subtract(bracket.closing_qty, bracket.filled)
+        is_explained = untold > 0 and covered <= add(subtract(bracket.filled, bracket.closed), untold)
+        patience_ns = self._rest_lag_ns_max if is_explained else SURPLUS_NS
+        if self._is_surplus(pace, covered > left, patience_ns):
             log.warning("exits of a bracket are for more than is left", id=bracket.key, left=f"{left:f}")
             self._cancel(exits, pace)
         elif any(order.cancel_wanted or order.pending for order in exits):
@@ -199,13 +208,13 @@ class Brackets:
     def _open_exits(self, bracket: Bracket) -> list[TrackedOrder]:
         return [order for key in bracket.exits if (order := self._blotter.open.get(key)) is not None]
 
-    def _is_surplus(self, pace: _Pace, is_more: bool) -> bool:
+    def _is_surplus(self, pace: _Pace, is_more: bool, patience_ns: int) -> bool:
         now = self._now.mono
         if not is_more:
             pace.surplus_since = None
         elif pace.surplus_since is None:
             pace.surplus_since = now
-        return pace.surplus_since is not None and now - pace.surplus_since >= SURPLUS_NS
+        return pace.surplus_since is not None and now - pace.surplus_since >= patience_ns
 
     def _is_too_little(self, bracket: Bracket, qty: Decimal) -> bool:
         """True if no order can be so small, or worth so little: that stays in the position."""

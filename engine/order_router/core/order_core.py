@@ -209,7 +209,8 @@ class OrderCore:
         )  # fmt: skip
         self.brackets = Brackets(
             records=self.records, gate=self.gate, boards=ports.boards, account=self.account, risk=self.risk,
-            cancels=self.cancels, new_orders=self.new_orders, gave_up=closing_orders.gave_up, now=now,
+            cancels=self.cancels, new_orders=self.new_orders, gave_up=closing_orders.gave_up,
+            rest_lag_ns_max=settings.rest_lag_ns_max, now=now,
         )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
