@@ -257,6 +257,28 @@ def test_only_the_executions_are_out():
     world.agree()
 
 
+def test_a_rest_that_lags_has_no_cancel_repeated_that_kraken_has_confirmed():
+    """Each would cost its points, until the orders that really are open could not be canceled."""
+    trader = Trader(msgspec.structs.replace(LOOSE, tier="starter"))
+    world = trader.world
+    world.cut_feed(REFUSED, "unreachable")
+    world.run(ENTERED_NS)
+    first, second = trader.submit(), trader.submit(price="94")
+    world.run(25 * NS_PER_S)
+    world.exchange.rest_lag_ns = 20 * NS_PER_S
+    world.ask(Cancel(STRATEGY, [first]))
+    world.run(10 * NS_PER_S)
+    assert trader.core.cancels.sent <= 4  # after one second, two, four
+    assert trader.state(first) is OrderState.WORKING  # as far as REST tells
+    assert world.strategy.order(first).reason == ""
+
+    world.ask(Cancel(STRATEGY, [second]))
+    world.run(NS_PER_S)
+    assert not trader.made(second).is_open
+    world.run(60 * NS_PER_S)
+    assert (trader.state(first), trader.state(second)) == (OrderState.CANCELED, OrderState.CANCELED)
+
+
 def test_without_rest_trading_is_closed_and_says_both_reasons():
     """And opens by itself once REST answers."""
     trader = Trader()

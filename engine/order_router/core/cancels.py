@@ -10,8 +10,8 @@ the fate is found out by others, and the cancel does not wait for that.
 
 The pause after a cancel that ended nothing grows with each that was sent, because each
 costs points of the pair's rate counter. One that no connection took costs nothing, and is
-tried again every second. New knowledge (a connection or the feed is back, REST has told the
-order's state) ends the pause.
+tried again every second. New knowledge (a connection or the feed is back, REST has found an
+order in doubt) ends the pause; that REST shows the order open does not, for it lags.
 """
 
 from collections.abc import Collection, Sequence

@@ -379,7 +379,8 @@ class AccountFacts:
         order = self._blotter.order_of(lookup)
         if order is None:
             return
-        was_unknown, pending = order.state is OrderState.UNKNOWN, order.pending
+        was_unknown, was_canceling = order.state is OrderState.UNKNOWN, order.pending == "cancel"
+        was_amending = order.pending == "amend"
         if not order.order_id:
             self._records.commit(self._blotter.on_acknowledged(order.key, lookup.order_id, at))
         for fill in fills:
@@ -387,12 +388,12 @@ class AccountFacts:
         self._records.commit(self._blotter.on_lookup(lookup, at, is_newer=self._is_newer(order.key)))
         if was_unknown:
             self._note_resolved(order.key)
-        if order.is_open and pending and order.pending == pending:
-            if pending == "amend":
-                self._take_unseen(order, lookup)
-            else:  # a cancel is tried again
-                self._records.commit(self._blotter.on_request_refused(order.key, pending, NOT_RECEIVED, at))
-        self._cancels.retry(order.key)
+        if order.is_open and was_amending and order.pending == "amend":
+            self._take_unseen(order, lookup)
+        # REST lags: an order that it shows open may have been canceled. So that says nothing
+        # of a cancel that was sent, which has a pause of its own.
+        if was_unknown or not was_canceling:
+            self._cancels.retry(order.key)
 
     def _is_newer(self, key: str, asked_at: MonoNs | None = None) -> bool:
         """True if REST, which was asked at `asked_at` (None: just now), cannot but know an
