@@ -39,6 +39,7 @@ from engine.topology import ROUTER_COUNTERS
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two updates of tokens, counters and the status board
+DISARM_DEADLINE_S: Final = 2.0  # for Kraken to confirm that the dead man's switch is off
 ORPHAN_DEADLINE_S: Final = 30.0  # for canceling after the engine is gone; then the dead man's switch does it
 PREDECESSOR_NS_MAX: Final = 35 * NS_PER_S  # its canceling, and its end
 REST_DEADLINE_S: Final = 2.0  # for calls under way at the end, such as disarming the dead man's switch
@@ -199,7 +200,12 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
     if trading.dead_man_s:
         router.look_at_clock()
         core.dead_man.disarm()
-        await asyncio.sleep(WORK_INTERVAL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISARM_DEADLINE_S):
+                while not core.dead_man.is_off:
+                    await asyncio.sleep(WORK_INTERVAL_S)
+        if not core.dead_man.is_off:
+            log.error("dead man's switch may still cancel what is open", orders=len(core.own_open))
 
 
 async def _look_after(shell: RouterShell, clock: Clock) -> None:

@@ -440,6 +440,13 @@ MESSAGES: Final = (
         "With it often: the network, or Kraken's status page.",
     ),
     M(
+        "dead man's switch may still cancel what is open",
+        "Kraken did not confirm at the end of the run that the switch is off.",
+        "It was tried for two seconds. If it is still on, Kraken cancels all orders of the account, and stops too, "
+        "within `trading.dead_man_s`.",
+        "Look at Kraken's page in a minute; place again what is missing, or start the engine.",
+    ),
+    M(
         "dead man's switch not set",
         "Kraken did not confirm the switch that cancels everything when we are gone.",
         "It is set again; meanwhile the last setting holds.",

@@ -26,16 +26,18 @@ class Rig:
         route = WebSocketRoute(self.session, self.socket, self.clock.now)
         # When REST was asked, and what it answers.
         self.asked_at: list[float] = []
+        self.timeouts_s: list[int] = []
         self.error = ""
         self.given_up = 0
         self.dead_man = DeadMan(TIMEOUT_S, REFRESH_S * NS_PER_S, route, self._arm, self.clock.now, lambda: 1.0)
 
     def _arm(self, timeout_s: int) -> None:
         self.asked_at.append(self.clock.mono_ns() / NS_PER_S)
+        self.timeouts_s.append(timeout_s)
         if self.error:
-            self.dead_man.answered(False, self.error, meaning(self.error).kind)
+            self.dead_man.answered(False, self.error, meaning(self.error).kind, is_off=not timeout_s)
         else:
-            self.dead_man.answered(True, "")
+            self.dead_man.answered(True, "", is_off=not timeout_s)
 
     def connect(self) -> None:
         """The WebSocket is up and has a token."""
@@ -152,3 +154,47 @@ def test_after_a_refresh_by_rest_the_websocket_is_asked_again() -> None:
 
     assert after_success == 2
     assert rig.websocket_refreshes >= 4
+
+
+def test_a_switch_that_is_to_be_off_is_set_so_until_kraken_confirms_it() -> None:
+    """Orders that were kept, and stops, would be canceled a minute after the engine's end."""
+    rig = Rig()
+    rig.run(1)
+    rig.error = "EService:Unavailable"
+    rig.dead_man.disarm()
+    rig.run(3)
+    assert rig.timeouts_s[:2] == [TIMEOUT_S, 0]
+    assert len(rig.timeouts_s) > 2
+    assert not rig.dead_man.is_off
+
+    rig.error = ""
+    rig.run(10)
+    assert rig.dead_man.is_off
+    asked = len(rig.timeouts_s)
+    assert set(rig.timeouts_s[1:]) == {0}
+    rig.run(60)
+    assert len(rig.timeouts_s) == asked
+
+
+def test_the_confirmation_of_a_refresh_is_none_of_the_end() -> None:
+    """That request was on its way when the switch was set off."""
+    rig = Rig()
+    rig.connect()
+    rig.run(0.02)
+    assert rig.websocket_refreshes == 1
+    rig.dead_man.disarm()
+    assert rig.websocket_refreshes == 2
+    rig.dead_man.answered(True, "")
+    assert not rig.dead_man.is_off
+
+    rig.dead_man.answered(True, "", is_off=True)
+    assert rig.dead_man.is_off
+
+
+def test_a_switch_that_was_never_set_need_not_be_set_off() -> None:
+    rig = Rig()
+    rig.dead_man.disarm()
+    rig.run(1)
+
+    assert rig.dead_man.is_off
+    assert rig.timeouts_s == []

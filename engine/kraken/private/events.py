@@ -63,7 +63,9 @@ class Purpose(Struct, frozen=True, gc=False):
     """
 
     what: str
-    """add, amend, cancel, batch_add, batch_cancel or dead_man."""
+    """add, amend, cancel, batch_add, batch_cancel, dead_man, or dead_man_off, which sets
+    the switch to off.
+    """
     keys: tuple[str, ...] = ()
     """The engine's ids of its orders, in the order in which they were sent."""
     deadline: WallNs = WallNs(0)

@@ -59,7 +59,10 @@ class DeadMan:
         self._is_websocket_doubted = False
         # When Kraken last confirmed a refresh; 0 before the first.
         self._heard_at = MonoNs(0)
+        # Whether it is to be off for good; whether it is off, as Kraken confirmed last, or
+        # because it was never set.
         self._is_over = False
+        self._is_off = True
         # Whether it rests: nothing is open that should end with us.
         self._rests = False
         self.refreshes = 0
@@ -70,12 +73,24 @@ class DeadMan:
         """True while the switch would fire if we sent nothing more."""
         return self._heard_at > 0
 
+    @property
+    def is_over(self) -> bool:
+        """True after `disarm`."""
+        return self._is_over
+
+    @property
+    def is_off(self) -> bool:
+        """True once Kraken has confirmed `disarm`, or if there was nothing to disarm."""
+        return self._is_over and self._is_off
+
     def refresh(self, now: MonoNs, *, rests: bool = False) -> None:
         """Send a refresh if one is due at `now`. While it `rests` it is told to be off, as
-        often: what is open is to outlast us.
+        often: what is open is to outlast us. After `disarm` that is repeated until Kraken
+        confirms it.
         """
-        if not self._timeout_s or self._is_over:
+        if not self._timeout_s or self.is_off:
             return
+        rests = rests or self._is_over
         if rests is not self._rests:
             self._rests = rests
             self.refresh_soon()
@@ -100,13 +115,20 @@ class DeadMan:
         self._refresh_at = MonoNs(0)
 
     def disarm(self) -> None:
-        """Switch it off for good; the caller has dealt with the open orders."""
-        self._is_over = True
-        if self.is_armed:
-            self._set(0)
+        """Switch it off for good; the caller has dealt with the open orders, and goes on to
+        call `refresh` until it `is_off`.
+        """
+        if not self._is_over:
+            self._is_over = self._rests = True
+            self.refresh_anew()
+        self.refresh(self._now.mono)
 
-    def answered(self, success: bool, error: str, kind: ErrorKind = ErrorKind.TRANSPORT) -> None:
-        """Take the result of a refresh; on failure `kind` is the kind of its error."""
+    def answered(
+        self, success: bool, error: str, kind: ErrorKind = ErrorKind.TRANSPORT, *, is_off: bool = False
+    ) -> None:
+        """Take the result of a refresh, or (`is_off`) of setting it off; on failure `kind`
+        is the kind of its error.
+        """
         now = self._now.mono
         if not success:
             log.warning("dead man's switch not set", error=error)
@@ -119,6 +141,7 @@ class DeadMan:
             return
         self._retry.succeeded()
         self._is_websocket_doubted = False
+        self._is_off = is_off
         self.refreshes += 1
         if self._heard_at and now - self._heard_at > self._timeout_s * NS_PER_S // 2 and not self._is_over:
             self.late += 1
@@ -129,9 +152,10 @@ class DeadMan:
             return order_requests.cancel_all_orders_after(timeout_s, token=token, req_id=req_id)
 
         was_ready = self._websocket.is_ready
-        is_sent = not self._is_websocket_doubted and self._websocket.send(
-            "cancel_all_orders_after", Purpose("dead_man"), build
-        )
+        if timeout_s:
+            self._is_off = False
+        purpose = Purpose("dead_man" if timeout_s else "dead_man_off")
+        is_sent = not self._is_websocket_doubted and self._websocket.send("cancel_all_orders_after", purpose, build)
         self._is_on_websocket = is_sent
         self._went_by_rest = not is_sent and not was_ready
         if not is_sent:

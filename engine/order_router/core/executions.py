@@ -51,6 +51,7 @@ NOT_RECEIVED: Final = Refusal(ErrorKind.TRANSPORT, "Kraken did not get it")
 UNSEEN: Final = Refusal(
     ErrorKind.TRANSPORT, "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
 )
+FREE: Final = ("dead_man", "dead_man_off")  # requests that cost nothing in a pair's rate counter
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
 ANSWERED_NS_MAX: Final = 5 * NS_PER_S  # from a question to its answer: its deadline, with some room
 END_PATIENCE_NS: Final = 2 * NS_PER_S  # for the end of an order that is filled
@@ -192,8 +193,7 @@ class AccountFacts:
         """True if Kraken's count, told with a row of this order, has all requests: none is
         under way, but for the one that brought the order. Its answer may come later.
         """
-        # The dead man's switch costs nothing.
-        costly = [each.purpose for each in self._websocket.session.pending if each.purpose.what != "dead_man"]
+        costly = [each.purpose for each in self._websocket.session.pending if each.purpose.what not in FREE]
         if not costly:
             return True
         return order is not None and len(costly) == 1 and (costly[0].what, costly[0].keys) == ("add", (order.key,))
@@ -390,8 +390,8 @@ class AccountFacts:
             self._note_resolved(order.key)
         if order.is_open and was_amending and order.pending == "amend":
             self._take_unseen(order, lookup)
-        # REST lags: an order that it shows open may have been canceled. So that says nothing
-        # of a cancel that was sent, which has a pause of its own.
+        # REST lags: an order that it shows open may have been canceled. So that says
+        # nothing of a cancel that was sent, which has a pause of its own.
         if was_unknown or not was_canceling:
             self._cancels.retry(order.key)
 

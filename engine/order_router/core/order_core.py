@@ -359,7 +359,7 @@ class OrderCore:
         self.new_orders.send_queued(now)
         self.new_orders.send_amends(now)
         self._watch_hangs(now)
-        if not self.gate.shut_reason and not self._is_left_alone():
+        if self.dead_man.is_over or (not self.gate.shut_reason and not self._is_left_alone()):
             self.dead_man.refresh(now, rests=self._is_guarded)
         self._watch_strategies()
         self._watch_strays(now)

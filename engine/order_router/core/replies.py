@@ -130,8 +130,9 @@ class OrderReplies:
                     self._on_amend(purpose.keys[0], answer.success, error, what, answer.time_in)
             case "cancel" | "batch_cancel":
                 self._on_cancel(purpose.keys, answer.success, error, what)
-            case "dead_man":
-                self._dead_man.answered(answer.success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
+            case "dead_man" | "dead_man_off" as name:
+                kind = what.kind if what is not None else ErrorKind.TRANSPORT
+                self._dead_man.answered(answer.success, error, kind, is_off=name == "dead_man_off")
 
     def doubt(self, key: str, why: str) -> None:
         """Mark a new order as in doubt, for the reason `why`, and have it looked up. No
@@ -248,7 +249,7 @@ class OrderReplies:
             case "cancel" | "batch_cancel":
                 for key in purpose.keys:
                     self._cancels.retry(key)  # repeating a cancel is harmless
-            case "dead_man":
+            case "dead_man" | "dead_man_off":
                 self._dead_man.answered(False, why, ErrorKind.TRANSPORT)
 
     def _note_rate_limit(self, keys: Sequence[str]) -> None:

@@ -148,9 +148,10 @@ class RestRoute:
         """Set the dead man's switch to `timeout_s` seconds; a result always follows, even
         with too many calls waiting.
         """
+        purpose = Purpose("dead_man" if timeout_s else "dead_man_off")
         self._send(RestCall(
             rest_requests.cancel_all_orders_after(timeout_s), order_replies.read_cancel_all_orders_after,
-            self._armed, deadline_s=DEAD_MAN_DEADLINE_S, urgency=Urgency.DEAD_MAN,
+            partial(self._armed, purpose), deadline_s=DEAD_MAN_DEADLINE_S, urgency=Urgency.DEAD_MAN,
         ))  # fmt: skip
 
     def _send(self, call: RestCall) -> None:
@@ -180,12 +181,12 @@ class RestRoute:
         else:
             self._answered(_answer(purpose))
 
-    def _armed(self, answer: Any) -> None:
+    def _armed(self, purpose: Purpose, answer: Any) -> None:
         self._in_flight -= 1
         if isinstance(answer, RestRefusal):
-            self._refuse(Purpose("dead_man"), answer.error, answer.meaning)
+            self._refuse(purpose, answer.error, answer.meaning)
         else:
-            self._answered(_answer(Purpose("dead_man")))
+            self._answered(_answer(purpose))
 
     def _cancel_next(self) -> None:
         if not self._canceling:
