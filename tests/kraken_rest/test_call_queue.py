@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from engine.instant import Instant
-from engine.kraken.connection.kraken_time import Evidence
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
@@ -123,7 +122,7 @@ def test_an_answer_without_a_date_tells_nothing() -> None:
     key.put(BALANCE)
     key.answer(*key.due())
 
-    assert key.queue.kraken_time.evidence is Evidence.OUR_CLOCK
+    assert not key.queue.kraken_time.is_told
 
 
 def test_the_most_urgent_call_goes_next() -> None:

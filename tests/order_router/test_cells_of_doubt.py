@@ -17,6 +17,7 @@ from typing import Final
 
 import pytest
 
+from engine.kraken.connection.kraken_time import longest_ns
 from engine.orders.intent import Amendment
 from engine.orders.rings.commands import Amend, Cancel, Command, Submit, SubmitBatch
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots
@@ -167,7 +168,8 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
         world.connect_feed()
 
     # What is to come by itself must have come first: a deadline that passes, a request or an answer that is late.
-    patience_ns = max(DEADLINE_NS[route], PATIENCE_NS[route], (way.there_ns or 0) + LATENCY_NS)
+    # Of Kraken's time less is certain than passes here.
+    patience_ns = max(longest_ns(DEADLINE_NS[route]), PATIENCE_NS[route], (way.there_ns or 0) + LATENCY_NS)
     story = f"nothing is in doubt after {what}, {fate}, {link}, {route}, {meanwhile}"
     world.run_until(deed.is_settled, RESOLVED_NS_MAX, story, max(patience_ns - DROP_AFTER_NS - down_ns, 0))
     world.rest(QUIET_NS)

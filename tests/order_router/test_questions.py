@@ -189,6 +189,7 @@ def test_many_orders_in_doubt_cost_pages_and_not_calls_of_their_own(count: int, 
     rig.kraken_time.told(rig.clock.wall_ns())
     rig.clock.advance(NS_PER_MS)
     keys = stalled(rig, count, executed=lambda number: number % every == 0)
+    rig.kraken_time.told(rig.clock.wall_ns())
     rig.run(4)
 
     assert sorted(rig.told.absent_keys) == [key for number, key in enumerate(keys) if number % every]
@@ -538,6 +539,42 @@ def test_a_deadline_that_our_clock_gave_is_waited_for_by_krakens_once_that_is_kn
     rig.run(10)
 
     assert (before, rig.told.absent_keys, rig.told.found_keys) == ([], [], ["key"])
+
+
+def test_an_order_that_left_by_a_clock_that_had_gained_is_found() -> None:
+    """Ours gained 20 s since the last message: by its deadline the order opened long before it was sent."""
+    rig = Rig()
+    rig.kraken_time.told(WallNs(rig.clock.wall_ns()))
+    rig.clock.advance(220 * NS_PER_S)
+    rig.send("key")
+    at = rig.clock.wall_ns() - 20 * NS_PER_S
+    rig.kraken.add("key", at, at + NS_PER_S)
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    rig.clock.advance(NS_PER_MS)
+    rig.kraken_time.told(WallNs(at + NS_PER_MS))
+    rig.run(30)
+
+    assert (rig.told.absent_keys, rig.told.found_keys) == ([], ["key"])
+
+
+def test_after_an_hour_of_quiet_a_lost_order_is_decided_in_seconds() -> None:
+    """What is certain of Kraken's time is minutes behind by then. A look at what is open brings a Date."""
+    rig = Rig()
+    rig.kraken_time.told(rig.clock.wall_ns())
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    rig.clock.advance(3600 * NS_PER_S)
+    rig.send("key")
+    rig.told.heard_until = rig.clock.mono_ns() + 60 * NS_PER_S
+
+    def answer_is_dated() -> None:
+        rig.kraken_time.dated(WallNs(rig.clock.wall_ns() // NS_PER_S * NS_PER_S - NS_PER_S))
+
+    rig.run(1, fails=answer_is_dated)
+    too_soon = list(rig.told.absent_keys)
+    rig.run(4, fails=answer_is_dated)
+
+    assert (too_soon, rig.told.absent_keys) == ([], ["key"])
+    assert rig.kraken.asked == ["OpenOrders"] * 2
 
 
 def test_no_deadline_is_waited_for_that_kraken_would_not_accept() -> None:

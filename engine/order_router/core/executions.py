@@ -43,7 +43,7 @@ from engine.orders.venue_facts import (
     SnapshotBegan,
     SnapshotEnded,
 )
-from engine.units import NS_PER_S, MonoNs, WallNs
+from engine.units import NS_PER_S, MonoNs
 
 FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
 EARNING_SUFFIXES: Final = tuple(suffix for suffix in WALLET_SUFFIXES if suffix != ".T")  # that one is traded
@@ -409,11 +409,10 @@ class AccountFacts:
         So the executions decide: if all of them until after the deadline were received and
         none shows it, it did not happen.
         """
-        at, over_at = self._kraken.least(), WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
-        over_at_mono = MonoNs(self._now.mono + over_at - at)
-        is_told = self.unbroken_since is not None and self.has_heard_until(over_at_mono)
-        if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):
-            self._resolver.settle(order.key, over_at_mono)
+        now, over_at = self._now.mono, MonoNs(self._kraken.reached_at(order.amend_deadline) + DEADLINE_MARGIN_NS)
+        is_told = self.unbroken_since is not None and self.has_heard_until(over_at)
+        if now < over_at or (not is_told and now < over_at + HEARTBEAT_PATIENCE_NS):
+            self._resolver.settle(order.key, MonoNs(max(over_at, now + LAG_NS)))
             return
         is_certain = is_told and _would_show(order.amendment, lookup)
         why = NOT_RECEIVED if is_certain else UNSEEN

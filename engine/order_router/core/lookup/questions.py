@@ -30,7 +30,7 @@ import structlog
 from msgspec import Struct
 
 from engine.instant import Instant
-from engine.kraken.connection.kraken_time import Evidence, KrakenTime
+from engine.kraken.connection.kraken_time import KrakenTime, longest_ns
 from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
@@ -50,6 +50,7 @@ AGAIN_NS: Final = 300 * NS_PER_MS  # before looking again at an order found but 
 AGAIN_NS_MAX: Final = 30 * NS_PER_S
 SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells first; doubles while nothing is settled
 HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once a second
+STALE_NS: Final = 3 * NS_PER_S  # the most to wait for certainty of Kraken's time, before a look that brings a Date
 BEAT_NS: Final = 100 * NS_PER_MS  # looks are aligned to this, so orders sent together share one
 LOOK_GAP_NS: Final = 300 * NS_PER_MS  # between the beginnings of two looks; orders that fall due meanwhile share one
 HISTORY_PATIENCE_NS: Final = 5 * NS_PER_S  # afterwards a call for history goes before cheaper ones
@@ -91,14 +92,14 @@ class Question(NamedTuple):
 class _Doubt:
     """One order in doubt."""
 
-    __slots__ = ("again_ns", "deadline", "evidence", "key", "looks", "not_before", "over_at", "search")
+    __slots__ = ("again_ns", "deadline", "is_by_kraken", "key", "looks", "not_before", "over_at", "search")
 
     def __init__(self, key: str, deadline: WallNs, over_at: MonoNs) -> None:
         self.key = key
         self.deadline = deadline
-        # Kraken does not accept the order after this; and what tells that.
+        # Kraken does not accept the order after this; and is that by Kraken's clock?
         self.over_at = over_at
-        self.evidence = Evidence.OUR_CLOCK
+        self.is_by_kraken = False
         # How often it was looked for and not found.
         self.looks = 0
         # Earliest next look at an order that was found and is still in doubt, and the pause
@@ -199,16 +200,17 @@ class OrderQuestions:
         self._set_by_kraken(doubt)
 
     def _set_by_kraken(self, doubt: _Doubt) -> None:
-        """Count an order's time by Kraken's clock, once that is known, or is better: ours,
-        which gave it its deadline, may be wrong.
+        """Count an order's time by Kraken's clock, once that is told: ours, which gave it
+        its deadline, may be wrong. The more is certain of it, the less remains.
         """
-        if doubt.evidence >= self._kraken.evidence:
+        if not self._kraken.is_told:
             return
         # A deadline further ahead is one that Kraken does not accept: a wrong clock of ours
         # gave it.
-        left_ns = min(max(0, doubt.deadline - self._kraken.least()), rest_requests.DEADLINE_MAX_NS)
-        doubt.over_at = MonoNs(self._now.mono + left_ns + DEADLINE_MARGIN_NS)
-        doubt.evidence = self._kraken.evidence
+        deadline = min(doubt.deadline, self._kraken.least() + rest_requests.DEADLINE_MAX_NS)
+        over_at = MonoNs(self._kraken.reached_at(WallNs(deadline)) + DEADLINE_MARGIN_NS)
+        doubt.over_at = min(doubt.over_at, over_at) if doubt.is_by_kraken else over_at
+        doubt.is_by_kraken = True
 
     def settle(self, key: str, not_before: MonoNs | None = None) -> None:
         """Find out the state of an order with an amend, cancel or fill in doubt, not before
@@ -503,6 +505,9 @@ class OrderQuestions:
     def _look_of(self, doubt: _Doubt, now: MonoNs) -> _Look:
         self._set_by_kraken(doubt)
         since, over_at, sent_at = self._told.unbroken_since, doubt.over_at, self._told.sent_at(doubt.key)
+        seems_over_at = MonoNs(now + doubt.deadline + DEADLINE_MARGIN_NS - self._kraken.now())
+        if doubt.looks == 0 and doubt.is_by_kraken and seems_over_at < over_at - STALE_NS:
+            return _Look(seems_over_at, asks_closed=False, is_proof=False)
         if since is None:
             if doubt.looks == 0:
                 return _Look(over_at, asks_closed=False, is_proof=False)
@@ -553,15 +558,19 @@ class OrderQuestions:
             self._last_look = OrderSearch(orders, life_ns=self._life_of(orders), asks_closed=True, is_late=True)
 
     def _life_of(self, orders: Sequence[TrackedOrder]) -> int:
-        """How long before its deadline the earliest of these orders may have been opened.
+        """How long before its deadline the earliest of these orders may have been opened:
+        not before it was sent, by what is certain of Kraken's time.
 
-        A deadline that our own clock gave, before Kraken's time was known, may be wrong by
-        as much as Kraken accepts.
+        A deadline that our own clock gave, before that was told, may be wrong by as much as
+        Kraken accepts.
         """
-        known_since = self._kraken.known_since
-        sent_at = [self._told.sent_at(order.key) for order in orders]
-        is_sure = known_since is not None and all(at is not None and at > known_since for at in sent_at)
-        return self._life_ns if is_sure else rest_requests.DEADLINE_MAX_NS
+        life_ns, least, now = self._life_ns, self._kraken.least(), self._now.mono
+        for order in orders:
+            sent_at = self._told.sent_at(order.key)
+            if sent_at is None or not self._kraken.is_told:
+                return rest_requests.DEADLINE_MAX_NS
+            life_ns = max(life_ns, order.deadline - least + longest_ns(now - sent_at))
+        return min(life_ns, rest_requests.DEADLINE_MAX_NS)
 
 
 def _on_the_beat(at: int) -> int:
