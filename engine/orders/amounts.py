@@ -72,6 +72,12 @@ def usual_trigger_type(order_type: str) -> str:
     return "quote" if order_type.startswith("trailing") else "static"
 
 
+def usual_limit_type(order_type: str) -> str:
+    """The type of a limit when none is given: an amount, from the trigger, for a
+    trailing-stop-limit, a price for others."""
+    return "quote" if order_type == TRAILING_LIMIT else "static"
+
+
 def off_tick(name: str, shown: str, pair: Pair) -> Refusal:
     """The sentence about a price, or a distance, that is not on the tick."""
     return Refusal(
@@ -121,7 +127,7 @@ def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair
 
 
 def _closing_refusal(close: Conditional, pair: Pair) -> Refusal | None:
-    limit_type = close.limit_price_type or ("quote" if close.order_type == TRAILING_LIMIT else "static")
+    limit_type = close.limit_price_type or usual_limit_type(close.order_type)
     trigger_type = close.trigger_price_type or usual_trigger_type(close.order_type)
     return _price_refusal("conditional.limit_price", close.limit_price, limit_type, pair) or _price_refusal(
         "conditional.trigger_price", close.trigger_price, trigger_type, pair

@@ -205,13 +205,13 @@ def conditional_of(allowed: Collection[str], limited: Collection[str], triggered
             if price_type is not None:
                 price_type = price_type_of(pair, f"{name}.{field}_price_type", price_type)
             is_trailing = kind.startswith("trailing")
-            if is_trailing and field == "trigger":
+            if is_trailing:
                 price_type = price_type or "quote"
                 if price_type == "static":
-                    raise ValueError(f"{name}: the trigger of a {kind} is a distance: its type is pct or quote")
+                    raise ValueError(f"{name}: the {field} of a {kind} is a distance: its type is pct or quote")
             # A relative price may lie on either side; a price, and the distance that a stop
             # trails at, may not.
-            is_relative = price_type in ("pct", "quote") or (is_trailing and field == "limit")
+            is_relative = price_type in ("pct", "quote")
             as_it_must = decimal if is_relative and not (is_trailing and field == "trigger") else positive
             return as_it_must(pair, f"{name}.{field}_price", value), price_type
 

@@ -298,6 +298,10 @@ CONTRADICTIONS = {
         "conditional.order_type must be limit, stop-loss, stop-loss-limit, take-profit, take-profit-limit, "
         "trailing-stop or trailing-stop-limit, not 'market'",
     ),
+    "a conditional trailing limit at a price": (
+        {"limit": 1, "conditional": Conditional("trailing-stop-limit", Decimal(1), "static", Decimal(1))},
+        "conditional: the limit of a trailing-stop-limit is a distance: its type is pct or quote",
+    ),
     "a conditional stop without trigger": (
         {"limit": 1, "conditional": Conditional("stop-loss-limit", limit_price=Decimal(1))},
         "conditional: a stop-loss-limit order needs a trigger_price",
@@ -361,6 +365,14 @@ def test_a_relative_trigger_may_lie_below():
     made = intent(100, "sell", order_type="stop-loss", trigger=-2.0, trigger_type="pct")
 
     assert made.trigger == Trigger(Decimal("-2.0"), "pct", "last")
+
+
+def test_the_limit_of_a_closing_trailing_stop_is_an_amount_unless_it_is_said_otherwise():
+    """By both routes: REST and the WebSocket take different types where none is given."""
+    given = Conditional("trailing-stop-limit", limit_price=-5, trigger_price=10)
+    close = intent(1, limit=60000, conditional=given).conditional
+
+    assert (close.limit_price_type, close.trigger_price_type) == ("quote", "quote")
 
 
 def test_a_closing_order_is_made_exact():

@@ -29,6 +29,7 @@ from engine.kraken.trading.order_requests import (
     BatchRow,
     OrderEdit,
 )
+from engine.orders.amounts import usual_limit_type, usual_trigger_type
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import NS_PER_S, WallNs, units_text
 
@@ -449,12 +450,12 @@ def _flags(*, post_only: bool, fee_preference: str | None, is_cash: bool) -> Fie
 
 
 def _close(conditional: Conditional) -> Fields:
-    limit = trigger = None
+    kind, limit, trigger = conditional.order_type, None, None
     if conditional.limit_price is not None:
-        limit = _price_text(conditional.limit_price, conditional.limit_price_type or "static")
+        limit = _price_text(conditional.limit_price, conditional.limit_price_type or usual_limit_type(kind))
     if conditional.trigger_price is not None:
-        trigger = _price_text(conditional.trigger_price, conditional.trigger_price_type or "static")
-    fields: Fields = {"ordertype": conditional.order_type}
+        trigger = _price_text(conditional.trigger_price, conditional.trigger_price_type or usual_trigger_type(kind))
+    fields: Fields = {"ordertype": kind}
     if trigger is not None:
         fields["price"] = trigger
     if limit is not None:

@@ -254,6 +254,15 @@ def test_a_conditional_close():
     assert order(limit_price=1, conditional=stop)["close"] == {"ordertype": "stop-loss", "price": "-5%"}
 
 
+def test_a_closing_trailing_stop_has_a_distance_and_an_offset_as_one_of_its_own_has():
+    """Without a type they are amounts, not prices."""
+    close = Conditional("trailing-stop-limit", Decimal(5), None, Decimal(10), None)
+    alone = order("trailing-stop-limit", limit_offset=Decimal(5), trigger=Trigger(Decimal(10), "quote"))
+
+    assert order(limit_price=1, conditional=close)["close"] == alone
+    assert (alone["price"], alone["price2"]) == ("+10", "+5")
+
+
 @given(st.integers(0, 10**20), st.integers(0, 10**20), st.integers(0, 12), st.integers(0, 12))
 def test_numbers_are_exact_text(qty, price, price_decimals, qty_decimals):
     intent = OrderIntent(
