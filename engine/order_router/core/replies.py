@@ -179,8 +179,10 @@ class OrderReplies:
             if records := self._blotter.on_acknowledged(key, order_id, at):
                 self._records.commit(records)
                 self._resolver.acknowledged(key)
-        else:
+        elif (order := self._blotter.get(key)) is not None and order.intent.validate:
             self._records.commit(self._blotter.on_rejected(key, ONLY_CHECKED, at))
+        else:
+            self.doubt(key, "the answer does not name the order")
 
     def _is_others(self, key: str, what: Meaning) -> bool:
         """True if an order with this id is open that is not ours: the id is one that the
