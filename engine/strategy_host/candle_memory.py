@@ -39,6 +39,10 @@ class CandleMemory:
         if len(kept) > CANDLES_KEPT:
             del kept[next(iter(kept))]
 
+    def has(self, symbol: str, record: bytes) -> bool:
+        """Whether this candle was taken, as it is."""
+        return self._kept[symbol].get(number_of(record), {}).get(interval_begin_of(record)) == record
+
     def go_on(self, symbol: str, record: bytes) -> None:
         """Take the newest candle of an interval after a gap: if it is a later one than that
         told before, forget the others, for the end of one was missed.

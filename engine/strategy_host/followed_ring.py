@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from engine.processes.freshness import Freshness
 from engine.processes.pair_table import PairTable
+from engine.records import received_at_of
 from engine.ring import BoardReader, Subscriber
 from engine.strategy_host.book_calls import BookCalls
 from engine.telemetry import Counters
@@ -44,10 +45,12 @@ class FollowedRing:
         "board",
         "board_from",
         "board_read_at",
+        "board_tickers",
         "books_wanted",
         "calls",
         "channels",
         "gaps_seen",
+        "is_half_read",
         "polled_at",
         "port",
         "shard",
@@ -76,9 +79,12 @@ class FollowedRing:
         self.board_read_at = 0
         # Were records missed for which the board has not been read yet?
         self.behind = False
-        # The pair at which reading the board goes on, when a turn ended in the middle of
-        # it.
+        # Did the last turn end in the middle of reading it; and the pair at which that goes
+        # on.
+        self.is_half_read = False
         self.board_from = 0
+        # By pair index: the ticker that the board told, until the ring has a newer one.
+        self.board_tickers: dict[int, bytes] = {}
         # From the ring to the callbacks.
         self.calls: BookCalls
 
@@ -87,7 +93,19 @@ class FollowedRing:
         self.symbols[pair_index] = symbol
         self.channels[pair_index] = channels
         self.books_wanted[pair_index] = Channel.BOOK in channels
+        if Channel.TICKER not in channels:
+            self.board_tickers.pop(pair_index, None)
         self.calls.follow(pair_index, symbol, channels)
+
+    def has_told_ticker(self, pair_index: int, record: bytes) -> bool:
+        """Whether the board told this ticker of the ring already, or a newer one."""
+        told = self.board_tickers.get(pair_index)
+        if told is None:
+            return False
+        if record == told or received_at_of(record) < received_at_of(told):
+            return True
+        del self.board_tickers[pair_index]
+        return False
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""

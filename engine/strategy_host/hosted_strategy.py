@@ -523,13 +523,13 @@ class HostedStrategy:
             work += self._work_on_calls()
         if self._refusals or self._pair_news:
             work += self._work_on_pair_news()
-        is_behind = False  # is a board still to be read, or to be read on?
+        is_half_read = False  # was the reading of a board left in the middle?
         if not self._is_resting(now):
             for feed in self._feeds:
                 if not self._held_up:
                     work += self._begin_pairs(feed) if feed.beginning else self._work_on(feed)
-                    is_behind |= feed.behind
-        if (self._calls or self._refusals or self._pair_news or (is_behind and work)) and not self._held_up:
+                    is_half_read |= feed.is_half_read
+        if (self._calls or self._refusals or self._pair_news or is_half_read) and not self._held_up:
             self.is_awake = True  # left by a turn that was over; no ring tells of it
         self.due_at = self._next_due() if self._timer_at or self._rests_until or self.order_client.unsent else NEVER
         return work
@@ -633,6 +633,8 @@ class HostedStrategy:
             if self._on_trade is not None:
                 self._call_measured(self._on_trade, ON_TRADE, unpack_trade(symbol, record), received_at_of(record))
         elif kind == TICKER:
+            if feed.board_tickers and feed.has_told_ticker(pair_index, record):
+                return
             self.context.ticker_records[symbol] = record
             if self._on_ticker is not None:
                 self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
@@ -699,6 +701,7 @@ class HostedStrategy:
             feed.behind = True
             self.laps += 1
         subscriber.next_sequence -= polled
+        feed.is_half_read = False
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
         if skipped:
@@ -707,34 +710,64 @@ class HostedStrategy:
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: FollowedRing) -> int:
-        """Call back with the state of every pair and the newest book of those that changed;
-        returns how many."""
-        shard, work = feed.shard, 0
+        """Call back with the state of every pair and the newest ticker and book of those
+        that changed; returns how many books.
+
+        What it leaves is read in the next turn, or when the callback has ended.
+        """
+        work = 0
         followed = [pair_index for pair_index, channels in enumerate(feed.channels) if channels]
+        feed.is_half_read = True
         self._read_candles(feed)
-        # Books before pairs: a feed tells a pair before its first book, so no book is told
-        # without its pair.
-        books = {pair_index: feed.board.read(pair_index) for pair_index in followed}
-        for slot in (shard.status_slot, *map(shard.pair_slot, followed)):
-            record = feed.board.read(slot)
-            if record is not None:
-                self._dispatch_rare(feed, record)
-        if self._held_up:
-            return work  # still behind: the books are read when the callback has ended
+        status = feed.board.read(feed.shard.status_slot)
+        if status is not None:
+            self._dispatch_rare(feed, status)
         first = bisect_left(followed, feed.board_from)
         for pair_index in (*followed[first:], *followed[:first]):
-            if self.batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
+            if self._held_up or self.batch_ends:
                 feed.board_from = pair_index
                 return work
-            record = books[pair_index]
-            if record is not None and feed.books_wanted[pair_index]:
-                work += self._tell_book(feed, pair_index, record, "as the board says after a gap")
+            work += self._read_pair(feed, pair_index)
             if self._held_up:
                 feed.board_from = pair_index
                 return work
-        feed.behind, feed.board_from = False, 0
+        feed.behind, feed.is_half_read, feed.board_from = False, False, 0
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
+
+    def _read_pair(self, feed: FollowedRing, pair_index: int) -> int:
+        """Call back with what the board says of one pair after a gap; returns how many
+        books. It may stop after any callback.
+        """
+        # The book before its pair: a feed tells a pair before its first book, so no book is
+        # told without its pair.
+        book = feed.board.read(pair_index)
+        pair = feed.board.read(feed.shard.pair_slot(pair_index))
+        if pair is not None:
+            self._dispatch_rare(feed, pair)
+        ticker = feed.board.read(feed.shard.ticker_slot(pair_index))
+        if ticker is not None and not self._held_up:
+            self._tell_new(feed, pair_index, ticker)
+        if self._held_up or book is None or not feed.books_wanted[pair_index]:
+            return 0
+        return self._tell_book(feed, pair_index, book, "as the board says after a gap")
+
+    def _tell_new(self, feed: FollowedRing, pair_index: int, record: bytes) -> None:
+        """Call back with a record of the board that is no book, unless it was told: the
+        board may be read again, from its begin, after an async callback.
+        """
+        context, symbol = self.context, feed.symbols[pair_index]
+        match record[0]:
+            case Kind.TICKER if Channel.TICKER in feed.channels[pair_index]:
+                if record != context.ticker_records[symbol]:
+                    feed.board_tickers.pop(pair_index, None)
+                    self._dispatch_rare(feed, record)
+                    feed.board_tickers[pair_index] = record
+            case Kind.CANDLE if Channel.CANDLE in feed.channels[pair_index]:
+                if not context.candle_memory.has(symbol, record):
+                    self._dispatch_rare(feed, record)
+            case _:
+                self._dispatch_rare(feed, record)
 
     def _tell_book(self, feed: FollowedRing, pair_index: int, record: bytes, why: str) -> int:
         """Call back with the state that the board has of a book, and with the book if it is
@@ -787,7 +820,7 @@ class HostedStrategy:
         for slot in (shard.pair_slot(pair_index), shard.ticker_slot(pair_index), *candle_slots):
             record = board.read(slot)
             if record is not None:
-                self._dispatch_rare(feed, record)
+                self._tell_new(feed, pair_index, record)
             if self._held_up or pair_index not in feed.beginning:
                 return False
         if book is not None and feed.books_wanted[pair_index]:

@@ -164,6 +164,14 @@ def trade(
     ).encode()
 
 
+def tick(symbol: str, last: float) -> bytes:
+    """A ticker frame in Kraken's words."""
+    return (
+        f'{{"channel":"ticker","type":"update","data":[{{"symbol":"{symbol}","bid":1.0,"bid_qty":1.0,"ask":2.0,'
+        f'"ask_qty":1.0,"last":{last},"volume":1.0,"vwap":1.0,"low":1.0,"high":1.0,"change":0.0,"change_pct":0.0}}]}}'
+    ).encode()
+
+
 def instrument(kind: str = "update", symbol: str = "BTC/USD", **changes: Any) -> bytes:
     """The instrument channel's word on one pair."""
     pair = {"symbol": symbol, "base": "BTC", "quote": "USD", "status": "online", "qty_precision": 8,

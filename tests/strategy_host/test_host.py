@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from engine import BookTop, FeedState, Strategy, Trade
-from engine.units import NS_PER_S
-from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, drain, flip_checksum, frames, trade
+from engine import BookTop, FeedState, Strategy, Ticker, Trade, VenueStatus
+from engine.units import NS_PER_MS, NS_PER_S
+from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, drain, flip_checksum, frames, tick, trade
 
 
 class Noting(Strategy):
@@ -27,6 +27,16 @@ class Noting(Strategy):
 
     def books(self, symbol: str) -> list[int]:
         return [entry[2] for entry in self.story if entry[:2] == ("book", symbol)]
+
+
+BOOKS = [frame for frame in frames()[60:] if b'"book"' in frame]
+MAINTENANCE = b'{"channel":"status","type":"update","data":[{"system":"maintenance","api_version":"v2"}]}'
+
+
+def lap(market: Market) -> None:
+    """Have a ring of 64 overwrite what a strategy has not read."""
+    for frame in BOOKS[:200]:
+        market.take(frame)
 
 
 def test_assumptions_about_the_capture():
@@ -110,6 +120,106 @@ def test_a_quiet_pair_is_right_after_a_gap():
     assert book.update_number == market.session.feeds["BTC/USD"].updates
     assert hosted.context.state("BTC/USD") is FeedState.LIVE
     assert late.books("BTC/USD") == [market.session.feeds["BTC/USD"].updates]
+
+
+def test_a_ticker_is_right_after_a_gap():
+    """The newest is told once, though the ring repeats what changed while the board was read."""
+    market = Market(slot_count=64)
+
+    class Tickers(Strategy):
+        def __init__(self) -> None:
+            self.told: list[tuple[str, int]] = []
+
+        def on_ticker(self, ticker: Ticker) -> None:
+            self.told.append((ticker.symbol, int(ticker.last)))
+            if self.told[-1] == ("BTC/USD", 20):
+                market.take(tick("ETH/USD", 2001.0))
+            if self.told[-1] == ("ETH/USD", 2001):
+                market.take(tick("ETH/USD", 2002.0))
+
+    hosted = market.host(Tickers())
+    market.take(*frames()[:60], tick("BTC/USD", 10.0), tick("ETH/USD", 1000.0))
+    drain(hosted)
+    hosted.strategy.told.clear()  # type: ignore[attr-defined]
+    market.take(tick("BTC/USD", 20.0), tick("ETH/USD", 2000.0))
+    lap(market)
+    drain(hosted)
+
+    ticker = hosted.context.ticker("ETH/USD")
+    assert ticker is not None
+    assert ticker.last == 2002
+    assert hosted.strategy.told == [("BTC/USD", 20), ("ETH/USD", 2001), ("ETH/USD", 2002)]  # type: ignore[attr-defined]
+    lap(market)
+    drain(hosted)
+    assert hosted.strategy.told[3:] == []  # type: ignore[attr-defined]
+
+
+def test_what_the_board_says_after_a_gap_waits_for_an_async_callback():
+    """A ticker or a notice like any book: callbacks of one strategy never overlap."""
+
+    class Waiting(Strategy):
+        def __init__(self) -> None:
+            self.story: list[str] = []
+
+        async def note(self, what: str) -> None:
+            self.story.append(f"{what} begins")
+            await asyncio.sleep(0)
+            self.story.append(f"{what} ends")
+
+        async def on_notice(self, status: VenueStatus) -> None:
+            await self.note(status.system)
+
+        async def on_ticker(self, ticker: Ticker) -> None:
+            await self.note(f"{ticker.symbol} {int(ticker.last)}")
+
+        async def on_book(self, book: BookTop) -> None:
+            await self.note(f"{book.symbol} {book.update_number}")
+
+    async def scenario() -> list[str]:
+        market = Market(slot_count=64)
+        hosted = market.host(strategy := Waiting())
+        await hosted.start()
+        market.take(*frames()[:60])
+        lap(market)
+        market.take(MAINTENANCE, tick("BTC/USD", 20.0), tick("ETH/USD", 2000.0))
+        lap(market)
+        while hosted.ready(market.clock.mono_ns()) or hosted.waiting is not None:
+            hosted.do_work()
+            await asyncio.sleep(0)
+        return strategy.story
+
+    story = asyncio.run(scenario())
+
+    assert [each.split()[-1] for each in story] == ["begins", "ends"] * (len(story) // 2)
+    told = [each.removesuffix(" ends") for each in story[1::2]]
+    assert told == ["maintenance", "BTC/USD 20", "ETH/USD 2000"]
+
+
+@pytest.mark.parametrize("takes", ["on_notice", "on_ticker"])
+def test_one_that_stops_in_the_middle_of_the_board_asks_for_its_next_turn(takes: str):
+    """Whatever took so long there, and though nothing more comes: no ring tells of the rest."""
+    market = Market(slot_count=64)
+
+    class Slow(Noting):
+        def on_notice(self, status: VenueStatus) -> None:
+            market.clock.advance(60 * NS_PER_MS if takes == "on_notice" else 0)
+
+        def on_ticker(self, ticker: Ticker) -> None:
+            market.clock.advance(60 * NS_PER_MS if takes == "on_ticker" else 0)
+
+    hosted = market.host(strategy := Slow())
+    market.take(*frames()[:60])
+    drain(hosted)
+    strategy.story.clear()
+    market.take(tick("BTC/USD", 10.0))
+    lap(market)
+    market.take(MAINTENANCE)
+    while hosted.ready(market.clock.mono_ns()):
+        hosted.do_work()
+
+    for symbol in SYMBOLS:
+        assert hosted.context.state(symbol) is market.session.feeds[symbol].state
+        assert ("state", symbol, str(hosted.context.state(symbol))) in strategy.story
 
 
 def test_a_pair_that_fell_into_doubt_during_a_gap_is_stale_afterwards():

@@ -1,16 +1,17 @@
 """Strategies that subscribe and give back: what they are told, and what the others are not."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from engine import BookTop, FeedState, Strategy, Ticker, Trade
+from engine import BookTop, Candle, FeedState, Strategy, Ticker, Trade
 from engine.errors import CallError
 from engine.market import Pair
 from engine.strategy_host.hosted_strategy import NO_FOLLOWING, HostedStrategy
 from tests.kraken.wire import Tape, with_wrong_checksum
-from tests.public_feed.rig import Market, drain, instrument, trade
+from tests.public_feed.rig import Market, drain, instrument, tick, trade
 
 BTC, ETH, SOL = "BTC/USD", "ETH/USD", "SOL/USD"
 
@@ -117,6 +118,40 @@ def test_a_second_follower_begins_with_what_the_board_says():
     assert story.other.taken() == [("pair", SOL), ("state", SOL, "live", "as the board says"), ("book", SOL)]
     story.take(story.tapes[SOL].nudge())
     assert story.other.taken() == [("book", SOL)]
+
+
+def test_what_the_board_says_is_told_once_to_a_second_follower_with_async_callbacks():
+    """Each is waited for, and none is told again because of the next."""
+
+    class Waiting(Noting):
+        async def on_ticker(self, ticker: Ticker) -> None:  # type: ignore[override]
+            self.note("ticker", ticker.symbol)
+            await asyncio.sleep(0)
+
+        async def on_candle(self, candle: Candle) -> None:
+            self.note("candle", candle.interval_min)
+            await asyncio.sleep(0)
+
+    async def scenario() -> list[tuple[Any, ...]]:
+        story = Story(candles=(1, 5), wall_ns=1_783_465_444 * 10**9)
+        story.one.context.subscribe(SOL)
+        story.serve()
+        story.live()
+        story.take(trade(SOL, 5, "140.01", at="23:04:04.5"), tick(SOL, 140.01))
+        story.market.clock.advance(10**9)
+        story.serve()
+        late = Waiting()
+        hosted = story.market.host(late, symbols=(BTC,))
+        await hosted.start()
+        hosted.context.subscribe(SOL)
+        for _ in range(100):
+            hosted.do_work()
+            await asyncio.sleep(0)
+        return late.taken()
+
+    told = asyncio.run(scenario())
+
+    assert [note[0] for note in told if note[-1] != BTC] == ["pair", "ticker", "candle", "candle", "state", "book"]
 
 
 @pytest.mark.parametrize("kind", ["live", "doubt"])
