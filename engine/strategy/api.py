@@ -133,8 +133,8 @@ class Context(Protocol):
         and can be amended and canceled; new ones are refused until it is subscribed again.
 
         `on_feed_state` is called with unsubscribed when the book is no longer followed.
-        The pair leaves `symbols` with its last channel. What is not followed is left out.
-        False as for `subscribe`.
+        The pair leaves `symbols` with its last channel. What was told of a channel is
+        forgotten with it. What is not followed is left out. False as for `subscribe`.
         """
         ...
 

@@ -96,10 +96,17 @@ class StrategyContext:
             self.candle_memory.follow(symbol)
             self.pairs.setdefault(symbol, None)
             self._freshness[symbol] = freshness
-        is_followed = Channel.BOOK in channels
-        if is_followed != (Channel.BOOK in self.channels.get(symbol, NO_CHANNELS)):
+        changed = channels ^ self.channels.get(symbol, NO_CHANNELS)
+        # What was told of a channel ends with it: nothing says how old it is by now.
+        if Channel.BOOK in changed:
             self.books[symbol] = None
-            self.states[symbol] = FeedState.STALE if is_followed else FeedState.UNSUBSCRIBED
+            self.states[symbol] = FeedState.STALE if Channel.BOOK in channels else FeedState.UNSUBSCRIBED
+        if Channel.TICKER in changed:
+            self.ticker_records[symbol] = None
+        if Channel.TRADE in changed:
+            self.trade_records[symbol].clear()
+        if Channel.CANDLE in changed:
+            self.candle_memory.follow(symbol)
         self.channels[symbol] = channels
 
     def drop(self, symbol: str) -> None:

@@ -282,6 +282,32 @@ def test_channels_are_each_strategys_own():
     assert story.other.taken() == [("book", SOL)]
 
 
+def test_of_a_channel_that_was_given_back_nothing_is_known():
+    """Another strategy may follow it still, so nothing else would say how old it is."""
+    story = Story(candles=(1,), wall_ns=1_783_465_444 * 10**9)
+    for each in (story.one, story.other):
+        each.context.subscribe(SOL)
+    story.serve()
+    story.live()
+
+    def known() -> list[bool]:
+        context = story.one.context
+        return [bool(each(SOL)) for each in (context.book, context.ticker, context.trades, context.candle)]
+
+    story.take(trade(SOL, 5, "140.01", at="23:04:04.5"), tick(SOL, 140.01))
+    story.serve()
+    assert known() == [True] * 4
+    for number, channel in enumerate(("ticker", "trade", "candle")):
+        story.one.context.unsubscribe(SOL, [channel])
+        story.drain()
+        assert known() == [True, *[False] * (number + 1), *[True] * (2 - number)]
+    story.one.taken()
+    story.one.context.subscribe(SOL, ["ticker"])
+    story.drain()
+    assert known() == [True, True, False, False]
+    assert story.one.taken() == [("ticker", SOL)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
