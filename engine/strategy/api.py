@@ -207,7 +207,7 @@ class Context(Protocol):
         any thread.
 
         False when it will not be called: 1,024 calls wait already, or the strategy was
-        halted. What the function raises counts as an error of a callback.
+        halted, or stops. What the function raises counts as an error of a callback.
         """
         ...
 
@@ -335,7 +335,12 @@ class Strategy:
         return None
 
     def on_stop(self) -> Answer:
-        """Called after the last record, when the engine stops."""
+        """Called after the last record, when the engine stops.
+
+        By then the engine has canceled the open orders or kept them, as `trading.on_stop`
+        says: an order that is asked for here is REFUSED, and a cancel of one that was kept
+        is logged as a mistake.
+        """
         return None
 
     # --- orders

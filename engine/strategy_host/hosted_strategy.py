@@ -213,6 +213,8 @@ class HostedStrategy:
         # Calls that other threads asked for, and their lock.
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._calls_lock = Lock()
+        # False once on_stop is called: nothing is called after it.
+        self._takes_calls = True
         # The loop of the strategy's thread; None before it has started.
         self._loop: asyncio.AbstractEventLoop | None = None
         # Has on_start come to its end?
@@ -312,12 +314,15 @@ class HostedStrategy:
         """Wait for an async callback, take the records that are left, and call on_stop."""
         if not self.has_started:
             return
+        self.order_client.router_has_ended()
         self.must_rest, self._rests_until = False, MonoNs(0)
         if self.waiting is not None:
             await asyncio.wait({self.waiting})
         while self.do_work():
             if self.waiting is not None:
                 await asyncio.wait({self.waiting})
+        with self._calls_lock:
+            self._takes_calls = False
         if not self.halted:
             await self._finish(self.strategy.on_stop)
         self.order_client.close()
@@ -325,12 +330,16 @@ class HostedStrategy:
     def call_soon(self, function: Callable[..., Any], *arguments: object) -> bool:
         """See `Context.call_soon`. From any thread."""
         with self._calls_lock:
-            if self.halted or len(self._calls) >= CALLS_WAITING_MAX:
+            if self.halted or not self._takes_calls or len(self._calls) >= CALLS_WAITING_MAX:
                 self.calls_refused += 1
                 return False
             self._calls.append((function, arguments))
         self._wake()
         return True
+
+    def send_no_orders(self) -> None:
+        """Refuse orders and amends from now on, for the engine stops. From any thread."""
+        self.order_client.send_no_orders()
 
     def tell_connection(self, connection: Connection) -> None:
         """Have on_connection called, between two callbacks. From any thread."""

@@ -91,6 +91,7 @@ FORKED = Refusal(
 ROUTER_BUSY = Refusal(
     ErrorKind.BUSY, "the order router takes no orders at present: its queue is full; try again when on_trading says so"
 )
+ENGINE_STOPS = Refusal(ErrorKind.NOT_TRADING, "the engine is stopping")
 AMEND_REFUSED = "amend refused: "
 
 
@@ -209,6 +210,10 @@ class OrderClient:
         # fills of unknown orders.
         self.untold = 0
         self._ended_because = ""
+        # Does the engine stop, so that no order is sent any more? Set by any thread.
+        self._is_stopping = False
+        # Has the router ended, so that cancels come too late as well?
+        self._has_router_ended = False
         self.mistakes = 0  # calls that left no order to tell of
 
     def bind(self, wake: Callable[[], None]) -> None:
@@ -297,6 +302,7 @@ class OrderClient:
         if (
             self._ports is None
             or self._ended_because
+            or self._is_stopping
             or type(symbol) is not str
             or (pair := self._pairs.get(symbol)) is None
             or (packed := self._plain_commands.pack(pair, side, qty, options, issued_at, self.tick_at)) is None
@@ -393,6 +399,9 @@ class OrderClient:
 
         A list among the arguments counts as its orders.
         """
+        if self._has_router_ended:
+            self._tell_too_late(sum(order.is_open for given in _each(orders) for order in _orders_in(given)))
+            return
         if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
             return
@@ -413,6 +422,10 @@ class OrderClient:
     def cancel_all(self, symbol: str) -> None:
         """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
         symbol is logged."""
+        if self._has_router_ended:
+            on = symbol if isinstance(symbol, str) and symbol else ""
+            self._tell_too_late(sum(on in ("", order.symbol) for order in self.open_orders))
+            return
         if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
@@ -428,6 +441,15 @@ class OrderClient:
         self._ended_because = reason
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
+
+    def send_no_orders(self) -> None:
+        """Refuse orders and amends from now on, for the engine stops; cancels are sent.
+        From any thread."""
+        self._is_stopping = True
+
+    def router_has_ended(self) -> None:
+        """Say of cancels of open orders that they come too late."""
+        self._has_router_ended = True
 
     def close(self) -> None:
         """Send nothing any more, for the engine ends: its rings and doorbells go with it.
@@ -628,6 +650,14 @@ class OrderClient:
         elif not self._hand_over(cancel):
             self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
+    def _tell_too_late(self, count: int) -> None:
+        """Of cancels of so many open orders; of none there is nothing to say."""
+        if count:
+            self._tell_mistake(
+                f"{count} open orders were not canceled: the engine has ended its orders, or kept them, as "
+                "trading.on_stop says, before on_stop is called"
+            )
+
     def _note(self, order: Order, why: Refusal) -> None:
         order.report = _changed(order.report, reason=why.text, error=why.kind)
         order.tell_change()
@@ -659,6 +689,8 @@ class OrderClient:
             return Refusal(ErrorKind.NOT_TRADING, self._why_off)
         if self._ended_because:
             return Refusal(ErrorKind.NOT_TRADING, f"the strategy was halted: {self._ended_because}")
+        if self._is_stopping:
+            return ENGINE_STOPS
         try:
             return None if self._send(command) else ROUTER_BUSY
         except MisuseError as error:
@@ -693,6 +725,10 @@ def _nothing() -> None:
 def _each(given: Any) -> Collection[Any]:
     """The elements of a list, a set or the like; anything else as the only element."""
     return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
+
+
+def _orders_in(given: Any) -> list[Order]:
+    return [order for order in _each(given) if isinstance(order, Order)]
 
 
 def _said_of(row: Any) -> tuple[object, object, Any]:

@@ -477,6 +477,10 @@ class Supervisor:
         deadline_s = self._config.engine.stop_deadline_s
         await asyncio.gather(*(feed.actor.stop(deadline_s) for feed in self._feeds))
         if self._trading is not None:
+            # The router takes none either; one that it has not read at its end would get no
+            # answer.
+            for hosted in self._hosted:
+                hosted.send_no_orders()
             await self._trading.stop(deadline_s)
             if (left := self._trading.left_open()) and self._exit_reason == CLEAN:
                 self._exit_reason = left

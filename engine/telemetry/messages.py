@@ -631,7 +631,7 @@ MESSAGES: Final = (
     ),
     M(
         "mistake of the strategy",
-        "A call that gave no order, such as `cancel(None)`.",
+        "A call that gave no order, such as `cancel(None)`, or that came too late: a cancel in `on_stop`.",
         "It has no effect, and is counted as `mistakes`.",
         "What `reason` says.",
     ),

@@ -45,6 +45,26 @@ def test_a_strategy_that_was_halted_has_its_orders_canceled_and_the_other_goes_o
     assert two.differences(told=False) == []
 
 
+def test_on_stop_is_told_that_it_comes_too_late_for_orders(venue: TradingVenue, tmp_path: Path) -> None:
+    """What the configuration kept stays, and is shown as it is."""
+    engine = TradingEngine(venue, tmp_path, trading='on_stop = "keep"', relay=False).start()
+    try:
+        engine.wish("order", name="a", away=3.0)
+        engine.wait_for_state("a", "WORKING")
+        engine.wish("try_at_stop")
+        engine.wish("look", note="it has heard that")
+        eventually(lambda: engine.diary().entries("look"), "it tries")
+        assert engine.stop()["exit"] == "clean"
+        (tried,) = engine.diary().entries("tried")
+        assert (tried["state"], tried["reason"]) == ("REFUSED", "the engine is stopping")
+        assert tried["working"] == ["a"]
+        assert not tried["is_called"]
+        assert engine.at_venue("a")[0]["status"] == "new"
+        assert "1 open orders were not canceled" in engine.log()
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("command", ["cancel", "halt"])
 def test_a_person_can_end_everything_while_a_strategy_hangs(two: TradingEngine, command: str) -> None:
     """`engine cancel --all` and `engine halt` are the router's, whom no strategy can hold up."""

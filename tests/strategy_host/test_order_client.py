@@ -338,6 +338,34 @@ def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
 # --- a report of a key alone
 
 
+def test_at_the_end_of_a_run_orders_are_refused_and_cancels_are_sent_until_the_router_has_ended() -> None:
+    """Then they are told to have come too late, and the order goes on being open."""
+    desk = Desk()
+    order, other = desk.working(), desk.working(symbol="ETH/USD", limit=3000)
+    desk.desk.send_no_orders()
+    for late in (desk.submit(limit=60000), desk.submit(order_type="market"), *desk.desk.submit_batch([ROW, ROW])):
+        assert late.state is OrderState.REFUSED
+        assert late.reason == "the engine is stopping"
+    assert not desk.desk.amend(order, {"qty": "2"})
+    assert order.reason == "amend refused: the engine is stopping"
+    assert desk.sent() == []
+    desk.desk.cancel([other])
+    assert desk.sent() == [Cancel("quoter", [other.id])]
+    desk.desk.router_has_ended()
+    with capture_logs() as lines:
+        desk.desk.cancel([order])
+        desk.desk.cancel_all("SOL/USD")
+        desk.desk.cancel_all("BTC/USD")
+        desk.desk.cancel_all("")
+
+    assert desk.sent() == []
+    assert order.is_working
+    assert [line["reason"].split(":")[0] for line in lines] == [
+        "1 open orders were not canceled",
+        "2 open orders were not canceled",
+    ]
+
+
 def test_an_order_that_the_router_does_not_know_ends_as_what_was_asked_for() -> None:
     """One that has ended, or was never ours, stays as it is."""
     desk = Desk()

@@ -36,6 +36,7 @@ class Puppet(Strategy):
         self._dice = random.Random(0)
         self._churn_per_s = 0.0
         self._press = 0
+        self._tries_at_stop = False
         self.write("start")
 
     def write(self, what: str, **facts: object) -> None:
@@ -181,6 +182,10 @@ class Puppet(Strategy):
         """Raise in every book from now on."""
         self.raises = True
 
+    def do_try_at_stop(self) -> None:
+        """Cancel and buy in `on_stop`."""
+        self._tries_at_stop = True
+
     def do_look(self, note: str) -> None:
         """Write down what the context says."""
         context = self.context
@@ -262,5 +267,11 @@ class Puppet(Strategy):
 
     def on_stop(self) -> None:
         self.do_look("stop")
+        if self._tries_at_stop:
+            self.cancel_all()
+            order = self.buy(self.symbol, "0.01")
+            is_called = self.context.call_soon(self.write, "called")
+            self.write("tried", state=order.state.name, reason=order.reason, is_called=is_called,
+                       working=[order.tag for order in self.context.orders if order.is_working])  # fmt: skip
         self._file.close()
         self._wishes.close()
