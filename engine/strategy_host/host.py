@@ -100,11 +100,23 @@ class StrategyHost:
         return due if due < NEVER else MonoNs(0)
 
     async def on_close(self) -> None:
-        """Stop each strategy; one that fails does not keep the others from stopping."""
+        """Stop each strategy; one that fails, or does not come to an end, does not keep the
+        others from stopping.
+        """
         self._heartbeat.end()  # the loop is ending: this is not a hang
         for strategy in self.strategies:
-            await strategy.stop()
+            if not strategy.may_wait:
+                await strategy.stop()
+        stops = [asyncio.ensure_future(strategy.stop()) for strategy in self.strategies if strategy.may_wait]
+        try:
+            for stop in stops:
+                await asyncio.wait({stop})
+        finally:
+            for stop in stops:
+                stop.cancel()
         self.count_all()
+        for stop in stops:
+            stop.result()
 
     def count(self) -> None:
         """Write the shared counters, of COUNTED_MAX strategies at most; once a second

@@ -236,8 +236,8 @@ class HostedStrategy:
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
         # An async callback leaves the rest of its batch in the ring, so more than one would
         # be copied for nothing.
-        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
-        self._records_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
+        self._is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
+        self._records_max = 1 if self._is_async else RECORDS_PER_CYCLE_MAX
         self._first_sequence = first_sequence
         self._begin(symbols)
         self._first_sequence = None  # a ring that is followed later begins at its newest record
@@ -309,6 +309,11 @@ class HostedStrategy:
         self.has_started = True
         self._set_timer()
         self.is_awake = True
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its stop may take turns of the loop: it has async callbacks."""
+        return self._is_async or self.waiting is not None
 
     async def stop(self) -> None:
         """Wait for an async callback, take the records that are left, and call on_stop."""

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from engine import BookTop, FeedState, Strategy, Ticker, Trade, VenueStatus
+from engine.strategy_host.host import StrategyHost
+from engine.telemetry import new_counters
+from engine.topology import strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S
 from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, drain, flip_checksum, frames, tick, trade
+from tests.waiting import turns
 
 
 class Noting(Strategy):
@@ -378,6 +382,48 @@ def test_an_async_callback_holds_back_its_own_records_only():
 
     assert quick_trades == slow_trades == [0, 1, 2, 3, 4]
     assert before == []
+
+
+@pytest.mark.parametrize("waits_in", ["on_trade", "on_stop"])
+def test_one_that_does_not_stop_takes_on_stop_from_nobody(waits_in: str):
+    """Whether it waits in a callback, or in on_stop itself; those with async callbacks of their own likewise."""
+    stopped: list[str] = []
+
+    class Waits(Strategy):
+        async def on_trade(self, trade: Trade) -> None:
+            await asyncio.sleep(0 if waits_in == "on_stop" else 3600)
+
+        async def on_stop(self) -> None:
+            await asyncio.sleep(3600)
+
+    class Stops(Strategy):
+        def on_stop(self) -> None:
+            stopped.append("plain")
+
+    class StopsLater(Strategy):
+        async def on_stop(self) -> None:
+            await asyncio.sleep(0)
+            stopped.append("async")
+
+    async def scenario() -> None:
+        market = Market()
+        hosted = [market.host(each) for each in (Waits(), StopsLater(), Stops())]
+        names = strategy_counter_names([each.name for each in hosted], [market.shard.ring_name])
+        host = StrategyHost(hosted, new_counters(names), market.clock)
+        await host.on_start()
+        market.take(*frames()[:20], trade("BTC/USD", 1))
+        host.do_work()
+        await turns(3)
+        closing = asyncio.ensure_future(host.on_close())
+        await turns(20)
+        assert not closing.done()
+        closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+
+    asyncio.run(scenario())
+
+    assert sorted(stopped) == ["async", "plain"]
 
 
 def test_a_slow_callback_is_measured_and_counted():
