@@ -6,6 +6,7 @@ its answer, and for a few seconds after.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from engine.clock import Clock
@@ -16,6 +17,7 @@ from engine.kraken.rest import market_data
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.public_calls import Answer, PublicCalls
+from engine.net.own_thread import on_own_thread
 from engine.records import REST, Candle
 
 PACE_LOOK_S: Final = 0.05  # between two looks whether a call may be made
@@ -75,9 +77,9 @@ class CandleHistory:
             self._calls.failed(request, "canceled", self._clock.mono_ns())
             raise
         now = self._clock.mono_ns()
-        reply = await asyncio.to_thread(
-            market_data.read_candles, answer.status, answer.body, symbol, interval_min
-        )  # ten milliseconds, in which the program's handlers go on
+        # Ten milliseconds, in which the program's handlers go on.
+        read = partial(market_data.read_candles, answer.status, answer.body, symbol, interval_min)
+        reply = await asyncio.wrap_future(on_own_thread(read))
         self._calls.answered(request, reply, now, answer.retry_after_s)
         if isinstance(reply, RestRefusal):
             raise NotAvailable(f"no candles of {symbol}: {reply.sentence}")

@@ -11,6 +11,7 @@ else. Redirects are not followed, because a signature is made for one host and p
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from engine.clock import Clock
 from engine.endpoints import check_rest_url
 from engine.errors import EngineError
+from engine.net.own_thread import on_own_thread
 from engine.net.resolver import Resolver
 from engine.net.tls import client_context
 from engine.units import WallNs
@@ -152,5 +154,5 @@ _loaded: list[ModuleType] = []  # `engine.net.http_session`, once a process has 
 async def _http() -> ModuleType:
     """`engine.net.http_session`, loaded beside the event loop: others are served meanwhile."""
     if not _loaded:
-        _loaded.append(await asyncio.to_thread(import_module, "engine.net.http_session"))
+        _loaded.append(await asyncio.wrap_future(on_own_thread(partial(import_module, "engine.net.http_session"))))
     return _loaded[0]
