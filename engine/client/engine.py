@@ -15,6 +15,7 @@ with one sentence that says what to change. What does not come in time raises No
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +35,10 @@ from engine.kraken_rest.public_calls import PublicCalls
 from engine.market import Pair
 from engine.market.candles import INTERVALS_MIN, ROWS_MAX
 from engine.net.https import HttpsClient
+from engine.net.own_thread import on_own_thread
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
 from engine.strategy.api import Strategy
+from engine.strategy.events import ErrorReport
 from engine.strategy.option_rules import as_decimal
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
@@ -72,7 +75,9 @@ class Engine:
         self._running: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        # Who waits for that.
+        # The end of what surrounds the supervisor, once that has ended.
+        self._ending: Future[None] | None = None
+        # Who waits for the closing.
         self._closers: set[asyncio.Task[Any] | None] = set()
         # The summary of the run, once it is over.
         self._last_summary: dict[str, Any] = {}
@@ -107,18 +112,25 @@ class Engine:
 
     async def close(self) -> None:
         """End the orders as configured, the processes, and the engine; may be called
-        again."""
-        self._closers.add(asyncio.current_task())  # it may be a handler's: then it is not waited for
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
-        # A program that is canceled, by Ctrl-C say, still ends its orders and processes.
-        while not self._closing.done():
+        again.
+
+        A program that is canceled meanwhile, by Ctrl-C say, still ends all of them, and is
+        canceled then.
+        """
+        me = asyncio.current_task()
+        before = me.cancelling() if me is not None else 0
+        self._closers.add(me)  # it may be a handler's: then it is not waited for
+        while self._closing is None or not self._closing.done() or self._closing.cancelled():
+            if self._closing is None or self._closing.cancelled():  # a loop that ends cancels all tasks
+                self._closing = asyncio.ensure_future(self._close())
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(self._closing)
         self._closing.result()
+        if me is not None and me.cancelling() > before:
+            raise asyncio.CancelledError
 
     async def _start(self, strategies: Sequence[Strategy]) -> None:
-        config, loop = self.config, asyncio.get_running_loop()
+        config = self.config
         handlers = Registrations(
             SystemClock(),
             timeout_s=config.engine.hang_s_max,
@@ -126,15 +138,17 @@ class Engine:
         )
         self._program = Program(handlers)
         named = await self._load(strategies)
-        await loop.run_in_executor(None, self._run.wait_for_venue)
+        await asyncio.wrap_future(on_own_thread(self._run.wait_for_venue))
         self._supervisor = supervisor = self._run.supervisor(named, in_loop=True)
         self._candle_history = _candle_history(config, supervisor)
         self._running = asyncio.ensure_future(supervisor.run(None, lambda _: None, TICK_S))
         self._running.add_done_callback(lambda _: self._ended())
         self._watching = asyncio.ensure_future(self._run.watch_venue(supervisor))
         begun = asyncio.ensure_future(supervisor.has_begun.wait())
-        await asyncio.wait({begun, self._running}, return_when=asyncio.FIRST_COMPLETED)
-        begun.cancel()
+        try:
+            await asyncio.wait({begun, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            begun.cancel()
         if self._running.done() and (mistake := self._running.result()) is not None:
             raise mistake
 
@@ -154,26 +168,49 @@ class Engine:
         return named
 
     async def _close(self) -> None:
-        loop = asyncio.get_running_loop()
         if self._watching is not None:
             self._watching.cancel()
         if self._program is not None:
             self._program.handlers.begin_end(self._closers)
-        if self._candle_history is not None:
-            await self._candle_history.close()
-        if self._supervisor is not None and self._running is not None:
+        if self._supervisor is not None:
             self._supervisor.request_stop(CLEAN)
-            with suppress(Exception):  # what went wrong is the exit reason
-                await self._running
-            if self._program is not None:
-                await self._program.handlers.end(self._closers)
-            self._last_summary = self._supervisor.summary()
-            self._last_summary |= await loop.run_in_executor(None, self._run.venue_facts, self._supervisor)
-        await loop.run_in_executor(None, self._run.end)
+        if self._candle_history is not None:
+            with suppress(RuntimeError):  # its connections were of a loop that is closed
+                await self._candle_history.close()
+        if self._running is not None:
+            if not self._running.done():
+                await asyncio.wait({self._running})  # what went wrong is the exit reason
+            self._ended()
+        if self._program is not None:
+            await self._program.handlers.end(self._closers)
+        await asyncio.wrap_future(self._end_run())
 
     def _ended(self) -> None:
+        """The supervisor has ended, be it by itself, by `close`, or because its loop ends:
+        so do the venue, the name and all that waits."""
+        if self._ending is not None or self._running is None or self._supervisor is None:
+            return
+        self._last_summary = self._supervisor.summary()
+        ending = self._end_run()
         if self._program is not None:
             self._program.wake_all()
+        if self._running.cancelled():  # with all tasks of its loop: nobody may come to wait for it
+            ending.result()
+        elif self._program is not None and self._closing is None:
+            text = f"the engine has ended: {self._supervisor.exit_reason}"
+            self._program.handlers.tell("error", ErrorReport("engine", text, SystemClock().wall_ns()))
+
+    def _end_run(self) -> "Future[None]":
+        if self._ending is None:
+            self._ending = on_own_thread(self._end_surroundings)
+        return self._ending
+
+    def _end_surroundings(self) -> None:
+        try:
+            if self._supervisor is not None and self._last_summary:
+                self._last_summary = self._last_summary | self._run.venue_facts(self._supervisor)
+        finally:
+            self._run.end()
 
     @property
     def _told(self) -> Program:

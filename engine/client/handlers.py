@@ -8,7 +8,8 @@ What a handler raises is counted, logged and told to the handlers of `error`; on
 raises too often is not called any more. An async handler is canceled when it takes longer
 than the time limit. A plain one that blocks cannot be; it is named in log and status while
 it does. At the engine's end, async handlers of orders and fills are told all that came,
-within the same limit; what else waits is dropped.
+within the same limit; what else waits is dropped. An engine that ends by itself, or by
+`engine stop`, tells it to the handlers of `error`.
 """
 
 import asyncio

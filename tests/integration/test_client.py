@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import queue
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from engine import (
     Strategy,
 )
 from engine.errors import ConfigError
+from engine.net.control_socket import ask
+from engine.supervisor.run_directory import RunDirectory
 from tests.waiting import until
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
@@ -324,5 +328,105 @@ def test_an_amend_that_the_end_of_its_order_forestalls_is_refused() -> None:
                 assert done is order
                 assert isinstance(refused, OrderRefused)
                 assert "does not show the change" in str(refused)
+
+    run(program)
+
+
+def test_an_engine_whose_tasks_are_all_canceled_ends_whole_and_its_name_is_free() -> None:
+    """As a loop does at its end: orders, venue and name go at once, and close works, then or on another loop."""
+    engines: list[Engine] = []
+
+    async def keeps_it_open() -> None:
+        engine = await Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM)
+        engines.append(engine)
+        book, pair = await engine.book("BTC/USD"), await engine.pair("BTC/USD")
+        await engine.until_trading()
+        assert book.best_bid is not None
+        limit = pair.round_price(book.best_bid.price / 2, "down")
+        await (await engine.buy("BTC/USD", "0.001", limit=limit)).until_acknowledged()
+
+    async def cancels_all() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            with pytest.raises(EngineStopped):
+                await engine.book("BTC/USD", age_s_max=0)
+
+    run(keeps_it_open)
+    run(cancels_all)
+    run(engines[0].close)
+
+    assert engines[0].status()["orders"]["canceled"] == 1
+    assert engines[0].status()["ledger"]["agree"]
+
+
+def test_a_program_that_is_canceled_while_it_closes_is_canceled_when_it_has_closed() -> None:
+    """Neither Ctrl-C nor a timeout is lost, and nothing of the engine is left."""
+
+    async def program() -> None:
+        engine = await Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await engine.close()
+        assert engine.status()["ledger"]["agree"]
+        closing = asyncio.ensure_future(engine.close())
+        await closing
+
+    run(program)
+
+
+def test_a_program_is_told_that_its_engine_was_stopped_and_the_name_is_free_at_once() -> None:
+    """By `engine stop`: nothing waits for the program to close it."""
+    errors: list[ErrorReport] = []
+
+    async def program() -> None:
+        directory = RunDirectory("default")
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+            engine.on("error", errors.append)
+            await asyncio.to_thread(ask, directory.control_path, {"command": "stop"})
+            await until(lambda: directory.holder() is None, "the name is given back")
+            assert engine.status()["ledger"]["agree"]
+
+    run(program)
+
+    assert errors[-1].place == "engine"
+    assert errors[-1].text.startswith("the engine has ended: ")
+
+
+def test_an_engine_ends_and_asks_for_candles_while_the_programs_threads_all_wait() -> None:
+    """Those of asyncio are the program's; the engine needs none of them."""
+    work: queue.Queue[None] = queue.Queue()
+
+    async def program() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        waiting = asyncio.ensure_future(asyncio.to_thread(work.get))
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+            assert await engine.candles("BTC/USD", interval_min=60, timeout_s=60)
+        assert not waiting.done()
+        work.put(None)
+        await waiting
+
+    run(program)
+
+
+def test_an_opening_that_is_canceled_leaves_nothing() -> None:
+    """Wherever it is by then: no process, no name, no task that nobody waits for."""
+
+    def is_supervised() -> bool:
+        return any("Supervisor.run" in repr(task) for task in asyncio.all_tasks())
+
+    async def program() -> None:
+        for is_late in (False, True):
+            opening = asyncio.ensure_future(_opened())
+            await until(lambda is_late=is_late: not is_late or is_supervised(), "the opening has begun")
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def _opened() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM):
+            await asyncio.Event().wait()
 
     run(program)
