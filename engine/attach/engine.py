@@ -7,7 +7,7 @@ What only the engine's own objects know is not here: of a hang, its line.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +31,12 @@ RUNNING, ENDED = "running", "ended"
 class AttachedEngine:
     """A running engine's counters, latencies, rings and boards."""
 
-    def __init__(self, mapped: RunMap, segments: Sequence[Segment], clock: Clock | None = None) -> None:
+    def __init__(
+        self, mapped: RunMap, segments: Sequence[Segment], is_there: Callable[[], bool], clock: Clock | None = None
+    ) -> None:
         """`segments` are those of the map's descriptors, in that order; raises
-        LayoutMismatch for those of another build."""
+        LayoutMismatch for those of another build. `is_there`: whether the engine's own
+        control socket is."""
         self._clock: Clock = clock or SystemClock()
         self._segments = dict(zip(mapped.descriptors, segments, strict=True))
         self.view = RunView(mapped, lambda fd: self._segments[fd].memory)
@@ -45,6 +48,8 @@ class AttachedEngine:
         self._words = {each.name: CallbackWords(self.view.host, each.name) for each in self.view.strategies}
         # Readable when the engine's process has ended; not affected by reuse of the pid.
         self._pidfd = os.pidfd_open(self.identity.pid)
+        # An engine in a program may end, and another one begin, while that process lives.
+        self._is_there = is_there
 
     @classmethod
     def open(cls, control_path: Path) -> "AttachedEngine":
@@ -52,13 +57,14 @@ class AttachedEngine:
 
         Raises NobodyListens when there is none, ConfigError for one of another version.
         """
+        socket = _identity(control_path)
         answer, descriptors = ask_shared(control_path, {"command": "status"})
         segments: list[Segment] = []
         try:
             mapped = msgspec.convert(answer["map"], RunMap)
             # Who stays looks at each page again and again, but seldom at all of a ring.
             segments.extend(Segment.attach(fd, writable=False, populate=False) for fd in descriptors)
-            return cls(mapped, segments)
+            return cls(mapped, segments, lambda: _identity(control_path) == socket)
         except (msgspec.ValidationError, LayoutMismatch, MisuseError, ValueError, KeyError):
             for fd in descriptors[len(segments) :]:
                 os.close(fd)
@@ -66,8 +72,8 @@ class AttachedEngine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the engine's process runs."""
-        return not is_readable(self._pidfd)
+        """Whether the engine runs: its process, and in it this engine."""
+        return not is_readable(self._pidfd) and self._is_there()
 
     def close(self) -> None:
         """Give the memory back; nothing may be read afterwards."""
@@ -106,3 +112,12 @@ class AttachedEngine:
     def children(self) -> dict[str, int | None]:
         """Process id of each child; None of one that does not run."""
         return {child: self.supervisor.get(f"{child} pid") or None for child in self.identity.children}
+
+
+def _identity(socket_path: Path) -> tuple[int, int, int] | None:
+    """What tells a socket from others at the same path; None when there is none."""
+    try:
+        found = socket_path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -31,6 +31,8 @@ from engine import (
     OrderState,
     Strategy,
 )
+from engine.attach.attachment import Attachment
+from engine.attach.engine import AttachedEngine
 from engine.errors import ConfigError
 from engine.net.control_socket import ask
 from engine.supervisor.run_directory import RunDirectory
@@ -391,6 +393,31 @@ def test_a_program_is_told_that_its_engine_was_stopped_and_the_name_is_free_at_o
 
     assert errors[-1].place == "engine"
     assert errors[-1].text.startswith("the engine has ended: ")
+
+
+def test_who_watches_from_another_process_sees_each_engine_of_a_program() -> None:
+    """That one has ended, though its process lives, and the next one of that name."""
+    attachment = Attachment(RunDirectory("default").control_path)
+
+    async def attached() -> AttachedEngine | None:
+        return await asyncio.to_thread(attachment.engine)
+
+    async def program() -> None:
+        assert await attached() is None
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM):
+            first = await attached()
+            assert first is not None
+            assert first.summary()["exit"] == "running"
+            assert await attached() is first
+        assert not first.is_alive
+        assert first.summary()["exit"] == "ended"
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM):
+            assert not first.is_alive
+            second = await attached()
+            assert second not in (None, first)
+        assert await attached() is None
+
+    run(program)
 
 
 def test_an_engine_ends_and_asks_for_candles_while_the_programs_threads_all_wait() -> None:
