@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from engine.client import Engine, Statistics
-    from engine.errors import CallError, EngineStopped, NotAvailable, OrderRefused
+    from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
     from engine.market import Pair
     from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
     from engine.strategy.api import Context, Strategy
@@ -32,6 +32,7 @@ __all__ = [
     "CallError",
     "Candle",
     "Conditional",
+    "ConfigError",
     "Connection",
     "Context",
     "Engine",
@@ -50,6 +51,7 @@ __all__ = [
     "Position",
     "Statistics",
     "Strategy",
+    "StrategyError",
     "Ticker",
     "Trade",
     "TradingStatus",

@@ -29,7 +29,7 @@ from engine.client.program import Program
 from engine.client.statistics import Statistics
 from engine.clock import SystemClock
 from engine.config import Config, load_config, override
-from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused
+from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market import Pair
@@ -150,7 +150,8 @@ class Engine:
         finally:
             begun.cancel()
         if self._running.done() and (mistake := self._running.result()) is not None:
-            raise mistake
+            # What a child could not run with (a key, a file) is of the configuration.
+            raise mistake if isinstance(mistake, (ConfigError, StrategyError)) else ConfigError(str(mistake))
 
     async def _load(self, strategies: Sequence[Strategy]) -> list[NamedStrategy]:
         config = self.config

@@ -19,6 +19,7 @@ from engine import (
     Balance,
     BookTop,
     CallError,
+    ConfigError,
     Connection,
     Engine,
     EngineStopped,
@@ -33,13 +34,13 @@ from engine import (
 )
 from engine.attach.attachment import Attachment
 from engine.attach.engine import AttachedEngine
-from engine.errors import ConfigError
 from engine.net.control_socket import ask
 from engine.supervisor.run_directory import RunDirectory
 from tests.waiting import until
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
 CALM = "--rate 200"
+LIMITS = {f"risk.{name}_max": 1000 for name in ("order_notional", "position_notional", "daily_loss")}
 
 
 @pytest.fixture(autouse=True)
@@ -297,6 +298,10 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:
                 await Engine.open(venue="local", symbols=SYMBOLS[:1])
         with pytest.raises(ConfigError, match="the local venue cannot run"):
             await Engine.open(venue="local", symbols=["NONE/USD"])
+        with pytest.raises(ConfigError, match="no such file"):
+            await Engine.open(
+                settings={"trading.enabled": True, "trading.credentials_file": "/nowhere/kraken.key"} | LIMITS
+            )
         with pytest.raises(ConfigError, match=r"feed.dept is not a setting; did you mean feed\.depth"):
             await Engine.open(venue="local", settings={"feed.dept": 10})
 
