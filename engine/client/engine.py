@@ -157,6 +157,8 @@ class Engine:
         config = self.config
         named = [NamedStrategy(NAME, self._told, config.symbols, config.trading.positions)]
         named += make_strategies(config, config.symbols, log.info)
+        if any(one.name == NAME for one in named[1:]):
+            raise ConfigError(f"a strategy is named {NAME}, as the program itself is; give it another name")
         taken = {one.name for one in named}
         for strategy in strategies:
             if not isinstance(strategy, Strategy):

@@ -69,6 +69,8 @@ class LocalVenue:
     def __init__(self, symbols: Sequence[str], plan: VenuePlan) -> None:
         """Start it with these pairs."""
         self.kind = plan.kind
+        # Its log is copied to ours, by who closes the pipe of it.
+        self._is_relayed = False
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
         self.process = subprocess.Popen(
             (*command, "--symbols", ",".join(symbols), *plan.options),
@@ -91,6 +93,7 @@ class LocalVenue:
                 told = self.process.stderr.read().strip().splitlines()
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
             raise ConfigError(f"the {self.kind} venue cannot run: {sentence}")
+        self._is_relayed = True
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
         return msgspec.json.decode(line, type=VenueReady)
 
@@ -104,6 +107,8 @@ class LocalVenue:
             self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+        if self.process.stderr is not None and not self._is_relayed:
+            self.process.stderr.close()
 
 
 def _relay(lines: IO[str]) -> None:

@@ -289,7 +289,7 @@ def test_engines_one_after_another_leave_neither_memory_nor_descriptors() -> Non
     assert held[2][1] - held[1][1] < 10, "megabytes; the rings of one engine have thirty"
 
 
-def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:
+def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     """A name that is taken, a venue that cannot start, a setting that there is not."""
 
     async def program() -> None:
@@ -298,6 +298,9 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:
                 await Engine.open(venue="local", symbols=SYMBOLS[:1])
         with pytest.raises(ConfigError, match="the local venue cannot run"):
             await Engine.open(venue="local", symbols=["NONE/USD"])
+        (tmp_path / "program.py").write_text("from engine import Strategy\nclass program(Strategy): pass\n")
+        with pytest.raises(ConfigError, match="a strategy is named program, as the program itself is"):
+            await Engine.open(venue="local", settings={"strategy": [{"target": str(tmp_path / "program.py")}]})
         with pytest.raises(ConfigError, match="no such file"):
             await Engine.open(
                 settings={"trading.enabled": True, "trading.credentials_file": "/nowhere/kraken.key"} | LIMITS
