@@ -14,6 +14,7 @@ with one sentence that says what to change. What does not come in time raises No
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -52,6 +53,7 @@ from engine.units import NS_PER_S
 
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
 LOOK_S: Final = 0.05
+SECONDS_MAX: Final = 1e9  # thirty years
 TICK_S: Final = 3600.0  # the supervisor's own report is not used here
 NAME: Final = "program"
 
@@ -165,6 +167,8 @@ class Engine:
                 raise CallError(
                     f"strategies takes objects of classes that derive from engine.Strategy, not {strategy!r}"
                 )
+            if any(one.strategy is strategy for one in named):
+                raise CallError(f"strategies has {strategy!r} twice; make one object for each")
             name = free_name(type(strategy).__name__, taken)
             taken.add(name)
             named.append(NamedStrategy(name, strategy, config.symbols, config.trading.positions))
@@ -284,6 +288,7 @@ class Engine:
         CallError for a pair that is not followed.
         """
         context = self._followed(symbol, Channel.BOOK).context
+        _check_number("age_s_max", age_s_max)
 
         def newest() -> BookTop | None:
             book = context.book(symbol)
@@ -296,6 +301,7 @@ class Engine:
     async def ticker(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> Ticker:
         """The newest ticker of a pair; as `book`."""
         context = self._followed(symbol, Channel.TICKER).context
+        _check_number("age_s_max", age_s_max)
 
         def newest() -> Ticker | None:
             ticker = context.ticker(symbol)
@@ -325,7 +331,8 @@ class Engine:
         if interval_min not in INTERVALS_MIN:
             offered = ", ".join(map(str, INTERVALS_MIN))
             raise CallError(f"interval_min is one of {offered}, not {interval_min!r}: Kraken has no other candles")
-        if not 1 <= count <= ROWS_MAX:
+        _check_number("timeout_s", timeout_s)
+        if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
             raise CallError(f"count is 1 to {ROWS_MAX}, not {count!r}: Kraken tells no more candles of an interval")
         told = context.candles(symbol, interval_min, count)
         if len(told) == count and all(candle.is_whole for candle in told[:-1]):
@@ -373,6 +380,8 @@ class Engine:
         """One asset of the account; waits until Kraken has told the balances. All zero for
         one that is not held."""
         context = self._live.context
+        if not isinstance(asset, str):
+            raise CallError(f"balance takes the name of an asset, such as USD, not {asset!r}")
         return await self._when(
             lambda: context.balance(asset),
             "balance",
@@ -394,10 +403,14 @@ class Engine:
     def order(self, order_id: str) -> Order | None:
         """An order by its `id` or its `order_id`; None when it is unknown or ended too long
         ago."""
+        if not isinstance(order_id, str):
+            raise CallError(f"order takes the id of an order, not {order_id!r}")
         return self._told.context.order(order_id)
 
     def fills(self, limit: int = 50) -> list[Fill]:
         """The last fills of the program's orders, newest last; a thousand are kept."""
+        if not isinstance(limit, int):
+            raise CallError(f"limit is a whole number, not {limit!r}")
         return list(self._told.recent_fills)[-limit:] if limit > 0 else []
 
     # --- orders
@@ -441,6 +454,7 @@ class Engine:
         that were asked for; other changes it does not show.
         """
         self._check_order(order)
+        _check_number("timeout_s", timeout_s)
         await self._until_known(order.symbol)
         program = self._live
         if not order.is_working:
@@ -466,7 +480,7 @@ class Engine:
 
     async def cancel_all(self, symbol: str = "") -> None:
         """Ask for all open orders of the program to be canceled, on one pair or on all."""
-        program = self._known(symbol) if symbol else self._live
+        program = self._known(symbol) if symbol != "" else self._live
         program.cancel_all(symbol)
 
     # --- handlers
@@ -489,7 +503,7 @@ class Engine:
         """
         if symbol is not None:
             self._followed(symbol)
-        handlers = self._told.handlers
+        handlers = self._live.handlers
 
         def register(function: Function) -> Function:
             handlers.add(event, function, symbol)
@@ -527,13 +541,14 @@ class Engine:
     def _known(self, symbol: str) -> Program:
         """The program; CallError for a pair that it neither follows nor has followed."""
         program = self._live
-        return program if program.context.knows(symbol) else self._followed(symbol)
+        is_known = isinstance(symbol, str) and program.context.knows(symbol)
+        return program if is_known else self._followed(symbol)
 
     def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
         """The program; CallError for a pair, or a channel of it, that it does not
         follow."""
         program = self._live
-        if symbol not in program.context.symbols:
+        if not isinstance(symbol, str) or symbol not in program.context.symbols:
             told = ", ".join(program.context.symbols) or "none"
             raise CallError(f"{symbol!r} is not followed; this engine follows {told}")
         if channel and channel not in program.context.channels[symbol]:
@@ -545,6 +560,7 @@ class Engine:
         """What `value` returns, as soon as it is not None; it is asked again at each
         event."""
         program = self._live
+        _check_number("timeout_s", timeout_s)
         found = value()
         if found is not None:
             return found
@@ -580,6 +596,15 @@ class Engine:
     def _check_order(self, order: Order) -> None:
         if not isinstance(order, Order):
             raise CallError(f"{order!r} is no order, as buy and sell return it; engine.order(id) finds one by its id")
+
+
+def _check_number(name: str, given: object) -> None:
+    """Raise CallError for what is no number of seconds; None is none."""
+    if given is None:
+        return
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not is_number or not (given <= SECONDS_MAX or given == math.inf):  # type: ignore[operator]
+        raise CallError(f"{name} is a number of seconds, not {given!r}")
 
 
 def _shows(order: Order, asked: AmendOptions) -> bool:

@@ -112,7 +112,7 @@ class Registrations:
 
     def remove(self, event: str, function: Function) -> bool:
         """Forget a function; False when it was not registered for this event."""
-        known = self._handlers.get(event, [])
+        known = self._handlers[event] if event in EVENTS else []
         removed = [handler for handler in known if handler.function == function]
         if removed:
             self._handlers[event] = [handler for handler in known if handler not in removed]

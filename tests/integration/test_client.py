@@ -289,13 +289,40 @@ def test_engines_one_after_another_leave_neither_memory_nor_descriptors() -> Non
     assert held[2][1] - held[1][1] < 10, "megabytes; the rings of one engine have thirty"
 
 
+async def wrong_calls(given: Engine) -> None:
+    """Arguments of a wrong kind: each is named in one sentence, and nothing happens."""
+    engine: Any = given
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: engine.candles("BTC/USD", count="x"), "count is 1 to 720, not 'x'"),
+        (lambda: engine.candles("BTC/USD", timeout_s="x"), "timeout_s is a number of seconds, not 'x'"),
+        (lambda: engine.book("BTC/USD", age_s_max="x"), "age_s_max is a number of seconds, not 'x'"),
+        (lambda: engine.ticker("BTC/USD", age_s_max=float("nan")), "age_s_max is a number of seconds, not nan"),
+        (lambda: engine.until_trading([]), r"timeout_s is a number of seconds, not \[\]"),
+        (lambda: engine.balance([]), r"balance takes the name of an asset, such as USD, not \[\]"),
+        (lambda: engine.cancel_all(None), "None is not followed; this engine follows BTC/USD"),
+        (lambda: engine.fills(float("inf")), "limit is a whole number, not inf"),
+        (lambda: engine.order([]), r"order takes the id of an order, not \[\]"),
+        (lambda: engine.position([]), r"\[\] is not followed; this engine follows BTC/USD"),
+        (lambda: engine.off([], print), "is no handler of"),
+    ]
+    for call, sentence in calls:
+        with pytest.raises(CallError, match=sentence):
+            await call()
+
+
 def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     """A name that is taken, a venue that cannot start, a setting that there is not."""
 
     async def program() -> None:
-        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM):
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
             with pytest.raises(ConfigError, match="an engine named default is running already"):
                 await Engine.open(venue="local", symbols=SYMBOLS[:1])
+            await wrong_calls(engine)
+        with pytest.raises(EngineStopped):
+            engine.on("trading", print)
+        twice = Strategy()
+        with pytest.raises(CallError, match=r"strategies has .* twice; make one object for each"):
+            await Engine.open(venue="local", symbols=SYMBOLS[:1], strategies=[twice, twice])
         with pytest.raises(ConfigError, match="the local venue cannot run"):
             await Engine.open(venue="local", symbols=["NONE/USD"])
         (tmp_path / "program.py").write_text("from engine import Strategy\nclass program(Strategy): pass\n")
