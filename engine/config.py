@@ -633,12 +633,15 @@ def override(config: Config, options: Mapping[str, str] | None = None, /, **chan
     override(config, {"feed.depth": "--depth"}, **{"feed.depth": 25, "symbols":
     ("BTC/USD",)})
 
+    A table among them, as {"feed": {"depth": 25}}, changes what it has; the rest of the
+    table stays.
+
     `options` gives the command line's name of a setting, which errors then use. Raises
     ConfigError.
     """
     table: dict[str, Any] = msgspec.to_builtins(config)
     place = _Place("", dict(options or {}))
-    for path, value in changes.items():
+    for path, value in _single_settings(config, changes):
         if value is None:
             continue
         *parents, key = path.split(".")
@@ -649,6 +652,18 @@ def override(config: Config, options: Mapping[str, str] | None = None, /, **chan
             raise _error(_unknown(path, place))
         inner[key] = msgspec.to_builtins(value, enc_hook=str)
     return _convert(_without_none(table), place)
+
+
+def _single_settings(config: Config, changes: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The changes by setting: a table gives one for each setting that it has."""
+    for path, value in changes.items():
+        present: object = config
+        for name in path.split("."):
+            present = getattr(present, name, None)
+        if isinstance(present, Struct) and isinstance(value, Mapping):
+            yield from _single_settings(config, {f"{path}.{name}": each for name, each in value.items()})
+        else:
+            yield path, value
 
 
 def parse_symbols(text: str, place: str = "symbols") -> tuple[str, ...]:
