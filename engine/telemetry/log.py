@@ -67,7 +67,7 @@ def configure_log(
         renderer = structlog.processors.JSONRenderer()
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=_is_terminal(sys.stderr),
             pad_event_to=24,
             # The default one shows the variables of every frame.
             exception_formatter=structlog.dev.plain_traceback,
@@ -104,6 +104,13 @@ def configure_log(
     # These may come again and again, so they pass the limit of all lines.
     threading.excepthook = _log_of_thread
     sys.unraisablehook = _log_unraisable
+
+
+def _is_terminal(stream: object) -> bool:
+    """False, too, for None, as standard error is when it is closed, and for an object of
+    the user's that does not say."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty is not None and isatty())
 
 
 class _NamedLogger(structlog.WriteLogger):
@@ -276,11 +283,11 @@ class LineWriter:
             self._lost_told = lost
         if self._file is not None:
             self._file.follow()
-        with suppress(OSError, ValueError):
+        with suppress(Exception):  # whatever stream the user has put there, or none
             self._stream.write(text)
 
     def _flush_stream(self) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             self._stream.flush()
 
 
@@ -329,7 +336,7 @@ def write_line(text: str) -> None:
     log.
     """
     if _writer is None:
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             sys.stderr.write(text)
     else:
         _writer.write(text)

@@ -3,7 +3,11 @@
 import io
 import os
 import re
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from engine.telemetry.log import LINES_WAITING_MAX, LineWriter
 
@@ -58,3 +62,32 @@ def test_a_closed_stream_loses_lines_and_raises_nothing():
     writer.write("gone\n")
 
     assert writer.drain()
+
+
+STREAM_OF_THE_USERS = """
+import sys
+
+class Lines:
+    def write(self, text):
+        sys.stdout.write(text)
+
+    def flush(self):
+        pass
+
+sys.stderr = {stream}
+import structlog
+from engine.telemetry.log import configure_log, drain_log
+configure_log("info", "console", "engine", is_guest=True)
+structlog.get_logger("engine").info("hello")
+assert drain_log(60)
+"""
+
+
+@pytest.mark.parametrize(("stream", "written"), [("None", False), ("Lines()", True)])
+def test_standard_error_may_be_closed_or_anything_that_writes(stream: str, written: bool) -> None:
+    """A service without it, or a program that puts an object of its own there."""
+    program = STREAM_OF_THE_USERS.replace("{stream}", stream)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert ("hello" in done.stdout) is written
