@@ -63,7 +63,7 @@ from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
-from engine.topology import ALL_CHANNELS, NO_CHANNELS, WIRE_HISTOGRAMS, Channel
+from engine.topology import ALL_CHANNELS, NO_CHANNELS, ORDER_ROUTER, WIRE_HISTOGRAMS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
@@ -466,7 +466,10 @@ class HostedStrategy:
         return work
 
     def tell_error(self, error: ErrorReport) -> None:
-        """Have on_error called, between two callbacks. From any thread."""
+        """Have on_error called, between two callbacks, and no orders taken while there is
+        no order router. From any thread."""
+        if error.place == ORDER_ROUTER:
+            self.order_client.lose_router(f"{error.text}; another one is being started")
         if self._on_error is not None:
             self.call_soon(self._on_error, error)
 

@@ -435,6 +435,16 @@ class OrderClient:
             return
         self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
+    def lose_router(self, why: str) -> None:
+        """The order router has died: no orders are taken until another one tells its
+        status. From any thread."""
+        self._hand_over(lambda: self._close_trading(why))
+
+    def _close_trading(self, why: str) -> None:
+        if self._ports is not None and self.status.is_open:
+            self.status = TradingStatus(self.status.mode, is_open=False, reason=why)
+            self._news.append(self.status)
+
     def end(self, reason: str) -> None:
         """Tell the router that the strategy was halted; it cancels the orders or keeps
         them, as configured."""

@@ -658,3 +658,20 @@ def test_who_waits_for_an_order_is_told_that_the_engine_has_ended() -> None:
         assert await order.until_acknowledged() is order
 
     asyncio.run(scenario())
+
+
+def test_no_orders_are_taken_while_there_is_no_router() -> None:
+    """Its death closes trading, once; what its successor tells opens it again."""
+    desk = Desk()
+    is_open = TradingStatus("ACTIVE", is_open=True, reason="")
+    assert desk.reports.try_publish(REPORTS.pack(is_open))
+    assert desk.news() == [is_open]
+
+    closed = TradingStatus("ACTIVE", is_open=False, reason="it died")
+    desk.desk.lose_router("it died")
+    desk.desk.lose_router("it died again")
+    assert desk.news() == [closed]
+    assert desk.desk.status == closed
+    assert desk.reports.try_publish(REPORTS.pack(is_open))
+    assert desk.news() == [is_open]
+    assert desk.desk.status == is_open
