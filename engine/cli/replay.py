@@ -20,6 +20,7 @@ from engine.cli.options import (
     write_summary,
 )
 from engine.errors import CaptureError, StrategyError
+from engine.secret.private_text import forget_variables
 from engine.strategy_host.loading import make_strategies
 from engine.telemetry.log import configure_log
 
@@ -71,6 +72,7 @@ def replay(
         holds = f"they hold {', '.join(held)}" if held else "they hold no pair's data"
         raise CaptureError(f"the captures have nothing of {', '.join(missing) or 'any pair'}; {holds}")
     expect_leftovers(last_words)
+    forget_variables()
     strategies = make_strategies(config, followed, log.info)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

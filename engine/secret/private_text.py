@@ -11,7 +11,7 @@ import fcntl
 import importlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from engine.errors import ConfigError
 DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # of systemd's LoadCredential=
 KEYRING_NAME: Final = "kraken-engine"  # the service under which the desktop's keyring has them
 ENVIRONMENT: Final = "the environment"  # as a source, in words
+SECRET_VARIABLES: Final = ("KRAKEN_API_KEY", "KRAKEN_API_SECRET", "KRAKEN_NOTICE_")  # how their names begin
 FILE_BYTES_MAX: Final = 16 * 1024
 GROUP_AND_OTHERS: Final = 0o077
 OTHERS: Final = 0o007
@@ -98,6 +99,16 @@ def wipe_variable(name: str) -> None:
     address = libc.getenv(name.encode())
     if address:
         ctypes.memset(address, ord("x"), len(ctypes.string_at(address)))
+
+
+def forget_variables(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Wipe every variable that may hold a key, an address or a token, also those that this
+    process has no use for. Call it before strategies are loaded and children are started.
+    """
+    for name in [name for name in environment if name.startswith(SECRET_VARIABLES)]:
+        if environment is os.environ:
+            wipe_variable(name)
+        del environment[name]
 
 
 def hand_over_text(text: bytes) -> int:

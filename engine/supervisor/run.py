@@ -2,8 +2,9 @@
 
     configuration ─► Run.begin: run directory, local venue, key ─► Run.supervisor ─► Run.end
 
-The local venue starts while strategies are imported, because both take a while. A key in
-the environment is taken out of it before any strategy's code runs.
+The local venue starts while strategies are imported, because both take a while. Keys and
+tokens in the environment are taken out of it before any strategy's code runs, whether the
+run has a use for them or not.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from engine.ledger_check import compare_with_ledger
 from engine.processes.notice_secrets import ENVIRONMENT_MEND, place_of_secret, take_variables
 from engine.processes.notice_secrets import hand_over as hand_over_secrets
 from engine.processes.pinning import check_cpus
-from engine.secret.private_text import ENVIRONMENT
+from engine.secret.private_text import ENVIRONMENT, forget_variables
 from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
 from engine.supervisor.descriptors import ensure_descriptors
@@ -97,10 +98,11 @@ class Run:
         self._directory.acquire()
         if config.notices.targets:
             self._notice_secrets_fd = _hand_over_notice_secrets(config.notices.targets)
+        if self._plan is None and self.config.trading.enabled:
+            self._credentials_fd = _hand_over_environment()
+        forget_variables()  # also those that this run has no use for, such as the key in one for play money
         if self._plan is not None:
             self._local = LocalVenue(self.config.symbols, self._plan)
-        elif self.config.trading.enabled:
-            self._credentials_fd = _hand_over_environment()
 
     def wait_for_venue(self) -> None:
         """Wait until the local venue takes connections; raises ConfigError when it cannot
