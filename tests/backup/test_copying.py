@@ -14,7 +14,7 @@ from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import LOCK, SEGMENTS_KEPT, Journal, copy_journal, last_sequence, read_journal
 from engine.orders.journal_records import ModeChanged, RunBegan, Snapshot
 from engine.units import WallNs
-from tests.test_history import life
+from tests.filled_orders import life
 
 
 def written(folder: Path, records: int) -> Journal:

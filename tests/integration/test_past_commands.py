@@ -14,8 +14,8 @@ from engine.orders.blotter import fold
 from engine.orders.journal import Journal
 from engine.orders.journal_format import HEADER_BYTES, VERSION, pack_header
 from engine.units import WallNs
+from tests.filled_orders import AT, life
 from tests.integration.rig import Engines
-from tests.test_history import AT, life
 
 ORDERS = 6  # each is filled in two parts
 
