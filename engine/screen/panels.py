@@ -230,7 +230,11 @@ def money_panel(money: Sequence[MoneyRow], pnl: Sequence[float], width: int, hei
 
 def holdings_line(summary: Mapping[str, Any]) -> str:
     """What is held: `holds -0.01 BTC at 63528.34`."""
-    held = [f"{qty:f} {symbol.partition('/')[0]} at {rounded(price)}" for symbol, qty, price in holdings(summary)]
+    held = [
+        f"{'an unknown quantity of' if qty is None else f'{qty:f}'} {symbol.partition('/')[0]} at "
+        f"{'an unknown price' if price is None else rounded(price)}"
+        for symbol, qty, price in holdings(summary)
+    ]
     return f"holds {', '.join(held) or 'nothing'}"
 
 

@@ -237,10 +237,16 @@ def rounded(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def holdings(summary: Summary) -> Sequence[tuple[str, Decimal, Decimal]]:
-    """(pair, quantity, average price) of what is held."""
+def holdings(summary: Summary) -> Sequence[tuple[str, Decimal | None, Decimal | None]]:
+    """(pair, quantity, average price) of what is held; None for what nobody knows, as with
+    positions = "account".
+    """
     return [
-        (symbol, Decimal(held["qty"]), Decimal(held["avg_price"]))
+        (symbol, _decimal(held["qty"]), _decimal(held["avg_price"]))
         for symbol, held in summary["positions"].items()
-        if Decimal(held["qty"])
+        if _decimal(held["qty"]) != 0
     ]
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

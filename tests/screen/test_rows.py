@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from engine.screen import rows
+from engine.screen.panels import holdings_line
 from tests.screen.rig import PAIR, SUMMARY
 
 
@@ -71,6 +72,21 @@ def test_money_is_after_fees_and_rates_are_fullest_first():
     ]
     assert [row.symbol for row in rows.rate_rows(SUMMARY)] == ["BTC/USD", "XDG/EUR"]
     assert rows.holdings(SUMMARY) == [("BTC/USD", Decimal("-0.5"), Decimal("100.1"))]
+
+
+def test_what_nobody_knows_of_a_position_is_said_and_never_counted_as_nothing():
+    """A position that begins with what the account holds has no price, and before it is read no quantity."""
+    held = {
+        "BTC/USD": {"qty": "0.5", "avg_price": None},
+        "ETH/USD": {"qty": None, "avg_price": None},
+        "XDG/EUR": {"qty": "0", "avg_price": None},
+    }
+    summary = {**SUMMARY, "positions": held}
+
+    assert rows.holdings(summary) == [("BTC/USD", Decimal("0.5"), None), ("ETH/USD", None, None)]
+    assert holdings_line(summary) == (
+        "holds 0.5 BTC at an unknown price, an unknown quantity of ETH at an unknown price"
+    )
 
 
 def test_an_engine_that_does_not_trade_has_no_money_and_no_rates():

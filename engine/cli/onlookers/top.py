@@ -17,7 +17,7 @@ from engine.supervisor.run_directory import RunDirectory
 @command(examples=("engine top", "engine top --name my-bot --control"))
 @name_option
 @click.option("--control", is_flag=True, help="Keys to halt, resume and cancel; each asks back.")
-def top(name: str, control: bool) -> None:
+def top(name: str, control: bool) -> int:
     """Watch a running engine on one screen: books, own orders in them, fills, profit and
     loss, latency, rings, processes.
 
@@ -39,5 +39,7 @@ def top(name: str, control: bool) -> None:
         raise ConfigError(why_silent(name)) from None
     setproctitle(f"kraken-engine {name}: top")
     give_way()
-    TopApp(link, control=control).run()
+    app = TopApp(link, control=control)
+    app.run()
     link.close()
+    return app.return_code or 0
