@@ -45,7 +45,7 @@ class AccountReader:
         self.account = Account()
 
     async def read(self) -> None:
-        """Read it now; what cannot be read stays empty, and `note` says why."""
+        """Read it now; what cannot be read stays as it was, and `note` says why."""
         if self._history is not None:
             self.account = await asyncio.to_thread(self._read, self._history)
 
@@ -55,25 +55,23 @@ class AccountReader:
 
     def _read(self, history: Path) -> Account:
         notes: list[str] = []
-        orders: list[dict[str, Any]] = []
-        balances: list[dict[str, Any]] = []
-        fills: list[dict[str, Any]] = []
+        orders, balances, fills = self.account.orders, self.account.balances, self.account.fills
         try:
-            orders = ask(self._router_path, {"command": "orders"}, ANSWER_S).get("orders", [])[:ORDERS_MAX]
-            balances = ask(self._router_path, {"command": "balances"}, ANSWER_S).get("balances", [])
+            open_orders = ask(self._router_path, {"command": "orders"}, ANSWER_S).get("orders") or []
+            orders = tuple({name: order[name] for name in ORDER_COLUMNS} for order in open_orders[:ORDERS_MAX])
+            held = ask(self._router_path, {"command": "balances"}, ANSWER_S)
+            # None while the router does not know them: it has just been started, for example.
+            balances = tuple(held.get("balances") or ())
+            notes.append(held.get("reason") or "")
         except EngineError as error:
-            notes.append(f"the order router does not answer ({error})")
+            notes.append(f"the order router does not answer ({error}): orders and balances are the last that were told")
         if history.exists():
             try:
-                fills = query_fills(history, WallNs(0), rows_max=FILLS_MAX)
+                rows = query_fills(history, WallNs(0), rows_max=FILLS_MAX)
+                fills = tuple({name: fill[name] for name in FILL_COLUMNS} for fill in rows)
             except EngineError as error:
                 notes.append(str(error))
-        return Account(
-            orders=tuple({name: order[name] for name in ORDER_COLUMNS} for order in orders),
-            balances=tuple(balances),
-            fills=tuple({name: fill[name] for name in FILL_COLUMNS} for fill in fills),
-            note="; ".join(notes),
-        )
+        return Account(orders, balances, fills, "; ".join(note for note in notes if note))
 
 
 def equity(account: Account, currency: str, mids: dict[str, float]) -> tuple[float, list[str]] | None:

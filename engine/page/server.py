@@ -127,7 +127,10 @@ class PageServer:
             content = self._content
             if content is not None and content.is_running:
                 if is_looked_at:
-                    await content.account.read()
+                    try:
+                        await content.account.read()
+                    except Exception as error:
+                        log.error("the engine cannot be read", reason=str(error) or type(error).__name__)
                 else:
                     content.account.forget()
             await asyncio.sleep(ASK_S)
