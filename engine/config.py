@@ -31,6 +31,7 @@ from msgspec import inspect as schema
 from engine.endpoints import check_rest_url, check_url, check_web_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
+from engine.state_directory import NAME, NAME_RULE
 from engine.telemetry.log import MODULES, LogLevel
 from engine.telemetry.notice_events import USUAL, NoticeEvent
 from engine.topology import market_bytes, plan_shards
@@ -45,7 +46,6 @@ VALUE_CHARS_SHOWN_MAX = 60
 
 Cpu = Annotated[int, Meta(ge=0, le=4095)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-NAME = re.compile(r"[a-z0-9_-]{1,32}")
 # BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether the
 # pair exists, Kraken decides.
 SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,23}/[A-Za-z0-9][A-Za-z0-9.-]{0,23}")
@@ -867,7 +867,7 @@ def _within(least: float | None, most: float | None, number: Any, path: str, pla
 def _check_rules(config: Config, place: _Place) -> None:
     feed, engine = config.feed, config.engine
     if not NAME.fullmatch(config.name):
-        raise _error(f"{place('name')} must be 1 to 32 characters of a-z, 0-9, _ and -, not {_shown(config.name)}")
+        raise _error(f"{place('name')} must be {NAME_RULE}, not {_shown(config.name)}")
     _checked_symbols(config.symbols, place("symbols"), place.short("symbols"))
     for key in ("url", "private_url", "rest_url"):
         try:
@@ -992,10 +992,7 @@ def _check_strategies(config: Config, place: _Place) -> None:
             raise _error(f"{place(f'strategy[{i}].target')} is empty; give a file, package.module:Class or entry point")
         if strategy.name is not None:
             if not NAME.fullmatch(strategy.name):
-                raise _error(
-                    f"{place(f'strategy[{i}].name')} must be 1 to 32 characters of a-z, 0-9, _ and -, "
-                    f"not {_shown(strategy.name)}"
-                )
+                raise _error(f"{place(f'strategy[{i}].name')} must be {NAME_RULE}, not {_shown(strategy.name)}")
             if strategy.name in names:
                 raise _error(
                     f"{place(f'strategy[{i}].name')} must be used once, but strategy[{names[strategy.name]}] "
@@ -1018,9 +1015,7 @@ def _check_notices(targets: Sequence[NoticeTargetConfig], place: _Place) -> None
     for i, target in enumerate(targets):
         path = f"notices.target[{i}]"
         if not NAME.fullmatch(target.name):
-            raise _error(
-                f"{place(f'{path}.name')} must be 1 to 32 characters of a-z, 0-9, _ and -, not {_shown(target.name)}"
-            )
+            raise _error(f"{place(f'{path}.name')} must be {NAME_RULE}, not {_shown(target.name)}")
         same = names.setdefault(target.name.replace("-", "_"), i)  # as the names of their variables are
         if same != i:
             raise _error(

@@ -7,6 +7,7 @@ $XDG_STATE_HOME/kraken-engine/NAME                 mode 0700; ~/.local/state whe
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from engine.clock import SystemClock
 from engine.errors import ConfigError
 from engine.units import NS_PER_S
 
+NAME = re.compile(r"[a-z0-9_-]{1,32}")  # of an engine: it becomes a part of paths
+NAME_RULE = "1 to 32 characters of a-z, 0-9, _ and -"
 RUN_FILE = "run"
 HISTORY_FILE = "history.sqlite"
 EPOCH_S = 1_735_689_600  # 2025-01-01: a run's number is the seconds since then, or one more than the last

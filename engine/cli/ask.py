@@ -14,10 +14,21 @@ from engine.net.control_socket import Answer, NobodyListens, Request, ask, ask_s
 from engine.processes.run_view import RunFacts, RunMap, attach
 from engine.processes.scheduling import give_way
 from engine.ring.layout import LayoutMismatch
+from engine.state_directory import NAME, NAME_RULE
 from engine.summary import build_summary
 from engine.supervisor.run_directory import RunDirectory
 
-name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
+
+def _checked_name(context: click.Context, _: click.Parameter, name: str) -> str:
+    # A name becomes a part of paths.
+    if not context.resilient_parsing and not NAME.fullmatch(name):
+        raise ConfigError(f"--name must be {NAME_RULE}, not {name!r}")
+    return name
+
+
+name_option = click.option(
+    "--name", default="default", show_default=True, callback=_checked_name, help="The engine's name."
+)
 
 
 def ask_engine(name: str, request: Request) -> Answer:

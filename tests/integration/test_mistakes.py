@@ -80,6 +80,8 @@ MISTAKES = {
     "venue fault unknown": (("venue", "--port", 0, "--fault", "fire=1"), "fire"),
     "venue symbol unknown": (("venue", "--port", 0, "--symbols", "FOO/BAR"), "FOO/BAR"),
     "nobody to ask": (("status",), "engine run"),
+    "a name that is none": (("metrics", "--port", 0, "--name", "No Such"), "--name must be 1 to 32 characters"),
+    "a name that leads out": (("restore", ".", "--name", "../../esc"), "--name must be 1 to 32 characters"),
     "nobody to stop": (("stop", "--name", "other"), "other"),
 }  # fmt: skip
 

@@ -12,8 +12,9 @@ import click
 
 from engine.cli.help import command
 from engine.cli.tables import json_option, print_json
-from engine.config import FOLDER_FILE, NAME
+from engine.config import FOLDER_FILE
 from engine.errors import ConfigError
+from engine.state_directory import NAME, NAME_RULE
 
 KINDS: Final = {
     "market-maker": "quotes both sides of a pair, and leans against what it holds",
@@ -53,7 +54,7 @@ def new(path: Path, kind: str, as_json: bool) -> None:
     """
     name = path.resolve().name
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{name} cannot be an engine's name: it is 1 to 32 characters of a-z, 0-9, _ and -")
+        raise ConfigError(f"{name} cannot be an engine's name: it is {NAME_RULE}")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"{path} is there already, and not an empty folder; choose another name")
     path.mkdir(parents=True, exist_ok=True)
