@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
+from engine.config import FOLDER_FILE, Config, StrategyConfig, load_config, override, parse_symbols
 from engine.errors import ConfigError
 
 WRITE_DEADLINE_S = 5.0  # for a summary, which may go into a pipe
@@ -82,12 +82,23 @@ def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
         raise ConfigError(f"--summary {path} cannot be written: {(failure.strerror or str(failure)).lower()}")
 
 
-def check_writable(path: Path | None) -> None:
+def check_writable(path: Path | None, config: Config, *read: Path | None) -> None:
     """Raise ConfigError now, before the run, when the summary could not be written after
-    it.
+    it, or would be written over what the run reads: the files in `read`, or that `config`
+    names.
     """
     if path is None:
         return
+    if path.exists():
+        named = (
+            config.venue.ca_file,
+            config.trading.credentials_file,
+            *(it.secret_file for it in config.notices.targets),
+        )
+        files = [*read, *map(Path, filter(None, named)), *(Path(it.target.split(":")[0]) for it in config.strategies)]
+        files += [it / FOLDER_FILE for it in read if it is not None]
+        if any(it is not None and it.exists() and it.samefile(path) for it in files):
+            raise ConfigError(f"--summary {path} is a file that the run itself reads; name another place")
     if not path.parent.is_dir():
         raise ConfigError(f"--summary {path}: there is no directory {path.parent}")
     if path.is_dir():

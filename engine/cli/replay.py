@@ -60,7 +60,7 @@ def replay(
             "log.format": ("--log-format", log_format),
         },
     )
-    check_writable(summary_path)
+    check_writable(summary_path, config, config_path, *captures)
     configure_log(config.log.level, config.log.format, "replay", levels=config.log.levels)
     opened = [Capture(path) for path in captures]
     held = dict.fromkeys(symbol for capture in opened for symbol in capture.symbols)

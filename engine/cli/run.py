@@ -99,7 +99,7 @@ def run(
     if has_page and config.page.port is None:
         config = override(config, **{"page.port": 0})
     engine_run = Run(config, venue_plan(venue, venue_options, config))
-    check_writable(summary_path)
+    check_writable(summary_path, config, config_path)
     configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels)
     systemd = Systemd()
     stops = StopSignals()

@@ -149,6 +149,19 @@ def test_a_summary_that_cannot_be_written_is_refused_before_the_run(engines: Eng
     assert not list(engines.runtime.glob("kraken-engine*"))
 
 
+@pytest.mark.parametrize("place", ["it.jsonl", "settings.toml", "bot.py", "link.json"])
+def test_a_summary_never_replaces_what_the_run_reads(engines: Engines, tmp_path: Path, place: str) -> None:
+    """A recording, a configuration, a strategy; by another name of the file, too."""
+    for name in ("it.jsonl", "settings.toml", "bot.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "link.json").symlink_to("it.jsonl")
+    reads = ("replay", "it.jsonl", "--config", "settings.toml", "--strategy", "bot.py")
+    done = engines.call(*reads, "--summary", place)
+
+    assert (done.returncode, f"--summary {place} is a file that the run itself reads" in done.stderr) == (2, True)
+    assert (tmp_path / place).read_text() == ""
+
+
 def test_a_summary_into_a_pipe_that_nobody_reads_is_given_up(engines: Engines, tmp_path: Path) -> None:
     """Everything has a deadline, the last words too."""
     pipe = tmp_path / "pipe"
