@@ -39,10 +39,11 @@ def copy_state(state_dir: Path, directory: Path) -> Copied:
     Raises JournalUnusable or HistoryError for a state that cannot be read, ConfigError for
     a place that is taken or cannot be written.
     """
-    unfinished = directory.with_name(directory.name + UNFINISHED)
+    place = place_of(directory)
+    unfinished = unfinished_of(place)
     try:
         copied = fill(state_dir, unfinished)
-        put_in_place(unfinished, directory)
+        put_in_place(unfinished, place)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise _unwritable(directory, error) from None
@@ -50,6 +51,33 @@ def copy_state(state_dir: Path, directory: Path) -> Copied:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return copied._replace(directory=directory)
+
+
+def place_of(directory: Path) -> Path:
+    """Where a copy comes to, links followed; raises ConfigError for a place that is taken,
+    or that nothing can be renamed to.
+    """
+    place = Path(os.path.realpath(directory))
+    _check_free(place)
+    if place.is_mount():
+        raise ConfigError(f"{directory} is a mount point, which a directory cannot be renamed to; name one in it")
+    return place
+
+
+def unfinished_of(place: Path) -> Path:
+    """Where the copy is made, beside its place; raises ConfigError when something else than
+    the rest of an earlier copy is there.
+    """
+    unfinished = place.with_name(place.name + UNFINISHED)
+    if os.path.lexists(unfinished):
+        is_rest = unfinished.is_dir() and not unfinished.is_symlink()
+        if not is_rest or not all(_may_be_ours(path) for path in unfinished.iterdir()):
+            raise ConfigError(f"{unfinished} is in the way, and no rest of an earlier copy; move it, or name another")
+    return unfinished
+
+
+def _may_be_ours(path: Path) -> bool:
+    return path.suffix == SUFFIX or path.name in (RUN_FILE, LOCK) or path.name.startswith(HISTORY_FILE)
 
 
 def fill(state_dir: Path, unfinished: Path) -> Copied:
@@ -68,11 +96,15 @@ def fill(state_dir: Path, unfinished: Path) -> Copied:
 
 def put_in_place(unfinished: Path, directory: Path) -> None:
     """Give a whole copy its name; raises ConfigError for one that is taken, OSError."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is there already, and not an empty directory; name another")
+    _check_free(directory)
     _sync(unfinished)
     os.replace(unfinished, directory)
     _sync(directory.parent)
+
+
+def _check_free(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is there already, and not an empty directory; name another")
 
 
 def has_state(directory: Path) -> bool:

@@ -15,7 +15,15 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from engine.backup.copying import UNFINISHED, Copied, fill, has_state, newest_record, put_in_place
+from engine.backup.copying import (
+    Copied,
+    fill,
+    has_state,
+    newest_record,
+    place_of,
+    put_in_place,
+    unfinished_of,
+)
 from engine.clock import Clock
 from engine.errors import ConfigError
 from engine.orders.journal import LOCK, SUFFIX, Journal
@@ -37,11 +45,12 @@ def restore_state(directory: Path, state_dir: Path, clock: Clock) -> Copied:
         )
     if has_state(state_dir):
         raise ConfigError(_taken(directory, state_dir))
-    unfinished = state_dir.with_name(state_dir.name + UNFINISHED)
+    place = place_of(state_dir)
+    unfinished = unfinished_of(place)
     try:
         copied = fill(directory, unfinished)
         _halt(unfinished, clock)
-        put_in_place(unfinished, state_dir)
+        put_in_place(unfinished, place)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise ConfigError(

@@ -65,7 +65,7 @@ def test_a_restored_state_is_halted_and_goes_on(tmp_path: Path) -> None:
     written(tmp_path / "state", 4).close()
     copy_state(tmp_path / "state", tmp_path / "copy")
     (tmp_path / "new.unfinished").mkdir()
-    (tmp_path / "new.unfinished" / "left").touch()
+    (tmp_path / "new.unfinished" / "00000001.journal").touch()
     restored = restore_state(tmp_path / "copy", tmp_path / "new", ManualClock())
     journal, records, _ = Journal.open(tmp_path / "new")
     journal.close()
@@ -145,3 +145,40 @@ def test_a_damaged_history_is_named_as_one(tmp_path: Path) -> None:
 
     with pytest.raises(HistoryError, match=r"cannot be read .*; move it aside \(mv "):
         copy_state(state, tmp_path / "copy")
+
+
+def test_what_is_somebody_elses_is_left_as_it_is(tmp_path: Path) -> None:
+    """A directory that happens to have the name of an unfinished copy is no rest of one."""
+    written(tmp_path / "state", 3).close()
+    theirs = tmp_path / "copy.unfinished"
+    theirs.mkdir()
+    (theirs / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match=r"copy.unfinished is in the way, and no rest of an earlier copy"):
+        copy_state(tmp_path / "state", tmp_path / "copy")
+    with pytest.raises(ConfigError, match="is in the way"):
+        restore_state(tmp_path / "state", tmp_path / "copy", ManualClock())
+
+    assert (theirs / "thesis.txt").exists()
+
+
+def test_an_empty_directory_behind_a_link_takes_the_copy(tmp_path: Path) -> None:
+    """The link stays one."""
+    written(tmp_path / "state", 3).close()
+    (tmp_path / "disk" / "copies").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "copies")
+    copy_state(tmp_path / "state", tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert last_sequence(tmp_path / "disk" / "copies") == 3
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["copies"]
+
+
+@pytest.mark.parametrize("place", [".", "/", "", "state"])
+def test_a_place_that_is_taken_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Before anything is copied."""
+    written(tmp_path / "state", 3).close()
+    monkeypatch.chdir(tmp_path)
+    for make in (copy_state, lambda *paths: restore_state(*paths, ManualClock())):
+        with pytest.raises(ConfigError, match="is there already, and not an empty directory|holds a state already"):
+            make(tmp_path / "state", Path(place))
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
