@@ -12,6 +12,7 @@ microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
 """
 
 import errno
+import itertools
 import os
 import sqlite3
 import threading
@@ -381,12 +382,20 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         raise  # locked, full, read-only: it may pass
     except sqlite3.DatabaseError as error:
-        aside = path.with_suffix(".broken")
+        aside = _free_name(path.with_suffix(".broken"))
         log.error("history cannot be used and is begun anew", path=str(path), reason=str(error), moved_to=str(aside))
         path.replace(aside)
         for left in (_wal_of(path), path.with_name(path.name + "-shm")):
             left.unlink(missing_ok=True)
         return _connect(path)
+
+
+def _free_name(path: Path) -> Path:
+    """This path, or with the first number behind it that nothing has."""
+    if not os.path.lexists(path):
+        return path
+    names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -328,8 +328,9 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> N
 
 
 def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path) -> None:
-    """A reader is told that the file can be removed; a writer does it himself."""
+    """A reader is told that the file can be moved; a writer does it himself, and replaces none that lies there."""
     path = tmp_path / "history.sqlite"
+    path.with_suffix(".broken").write_bytes(b"of an earlier time")
     path.write_bytes(b"this is no database" * 1000)
     with pytest.raises(HistoryError, match="made anew from the journal"):
         query_orders(path, WallNs(0))
@@ -339,7 +340,8 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path) -> None:
     writer.close()
 
     assert len(query_orders(path, WallNs(0))) == 1
-    assert path.with_suffix(".broken").exists()
+    assert path.with_suffix(".broken").read_bytes() == b"of an earlier time"
+    assert path.with_suffix(".broken-2").read_bytes() == b"this is no database" * 1000
 
 
 def test_no_history_is_one_sentence(tmp_path: Path) -> None:
