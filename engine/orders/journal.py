@@ -485,7 +485,7 @@ def _records(path: Path, found: Scan, segment: int) -> list[Record]:
         whose = "a newer" if header.version > VERSION else "an older"
         raise JournalUnusable(
             f"the journal {path} has format {header.version} and was written by {whose} engine, this one reads format "
-            f"{VERSION}; start with the engine that wrote it, or move the file aside: {_AFTER_MOVING}"
+            f"{VERSION}; start with the engine that wrote it, or {_moving(path.parent)}"
         )
     if header is not None and header.segment != segment:
         raise JournalUnusable(_damaged(path, 0, 0, f"it says that it is segment {header.segment}"))
@@ -496,7 +496,7 @@ def _records(path: Path, found: Scan, segment: int) -> list[Record]:
         except msgspec.DecodeError:
             raise JournalUnusable(
                 f"record {len(records) + 1} of the journal {path} is of a kind that this engine does not know; start "
-                f"with the engine that wrote it, or move the file aside: {_AFTER_MOVING}"
+                f"with the engine that wrote it, or {_moving(path.parent)}"
             ) from None
     if segment > 1 and not (records and isinstance(records[0], Snapshot)):
         raise JournalUnusable(
@@ -513,14 +513,19 @@ def _up_to_an_unknown_kind(found: Scan) -> list[Record]:
     return records
 
 
-_AFTER_MOVING: Final = "open orders and balances are then taken from Kraken, positions begin at zero"
+def _moving(folder: Path) -> str:
+    # All of them: the segment before would be gone on from, with positions of its time.
+    return (
+        f"move all segments of the journal aside (mkdir -p {folder}/aside && mv {folder}/*{SUFFIX} {folder}/aside): "
+        "open orders and balances are then taken from Kraken, positions begin at zero"
+    )
 
 
 def _damaged(path: Path, offset: int, record: int, what: str) -> str:
     place = f"record {record}, at byte {offset}" if record else "its header"
     return (
-        f"the journal {path} is damaged at {place}: {what}; nothing is traded on it. Move the file aside "
-        f"(mv {path} {path}.damaged) and start again: {_AFTER_MOVING}"
+        f"the journal {path} is damaged at {place}: {what}; nothing is traded on it. To start again, "
+        f"{_moving(path.parent)}"
     )
 
 

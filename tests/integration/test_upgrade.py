@@ -69,7 +69,7 @@ def test_a_journal_of_another_format_is_not_traded_on(stopped: TradingEngine, ve
 
     assert f"the journal {journal} has format {version} and was written by {whose} engine" in sentence
     assert f"this one reads format {VERSION}" in sentence
-    assert "start with the engine that wrote it, or move the file aside" in sentence
+    assert "start with the engine that wrote it, or move all segments of the journal aside" in sentence
     copied = stopped.engines.call("backup", stopped.folder / "copy")
     assert (copied.returncode, copied.stderr.count("\n")) == (2, 1)
     assert f"was written by {whose} engine" in copied.stderr

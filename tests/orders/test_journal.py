@@ -145,15 +145,24 @@ def test_every_flipped_byte_is_found_named_and_never_replayed(tmp_path):
             assert record == len(found.payloads) + 1
 
 
-def test_the_mend_that_the_error_names_works(tmp_path):
-    """Moved aside, as the sentence says, the next start begins anew."""
+@pytest.mark.parametrize("segments", [1, 2])
+def test_the_mend_that_the_error_names_works(tmp_path, segments):
+    """Moved aside, as the sentence says, the next start begins anew: not with an older segment, whose positions are
+    those of its time.
+    """
     path = written(tmp_path)
+    if segments == 2:
+        journal, records, _ = Journal.open(tmp_path)
+        journal.compact(fold(records).snapshot(AT))
+        path = journal.path
+        journal.close()
     path.write_bytes(path.read_bytes()[:-3] + b"???")
-    with pytest.raises(JournalUnusable, match="Move the file aside") as error:
+    with pytest.raises(JournalUnusable, match="move all segments of the journal aside") as error:
         Journal.open(tmp_path)
-    subprocess.run(re.search(r"\((mv .*?)\)", str(error.value)).group(1).split(), check=True)
+    subprocess.run(re.search(r"\((mkdir .*?)\)", str(error.value)).group(1), shell=True, check=True)
 
     assert reopened(tmp_path) == ([], 0)
+    assert len(list((tmp_path / "aside").iterdir())) == segments
 
 
 @pytest.mark.parametrize("edit", ["removed", "repeated", "swapped"])
