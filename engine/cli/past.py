@@ -72,7 +72,9 @@ def up_to_date_history(name: str, state_dir: Path | None) -> tuple[Path, list[st
     # Imported here: most commands need no database.
     from engine.history import is_incomplete, rebuild
     from engine.orders.journal import SUFFIX, read_journal
+    from engine.telemetry.log import configure_log
 
+    configure_log("warning", "console", "history")  # to standard error; the rows are on standard output
     runs = state_dir is None and is_running(name)
     folder = state_dir or state_dir_of(name)
     check_name(name, folder)

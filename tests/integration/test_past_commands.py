@@ -106,6 +106,16 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize("command", ["fills", "orders"])
+def test_what_is_logged_is_no_part_of_the_json(engines: Engines, state: Path, command: str) -> None:
+    """A history that cannot be used is begun anew, with a line on standard error."""
+    (state / "history.sqlite").write_bytes(b"no database" * 1000)
+    done = engines.call(command, "--since", "2026-01-01", "--state-dir", state, "--json")
+
+    assert len(json.loads(done.stdout)[command]) > 0
+    assert (done.returncode, "begun anew" in done.stderr) == (0, True)
+
+
 @pytest.mark.parametrize("command", [("fills",), ("orders", "--since", "1h")])
 def test_a_directory_that_is_no_engines_is_left_as_it_is(
     engines: Engines, tmp_path: Path, command: tuple[str, ...]
