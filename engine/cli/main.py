@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 
 from engine.cli.leaving import EXIT_FAILED, leave
 from engine.cli.loading import loading
-from engine.cli.output import give_up_output, prepare_streams
+from engine.cli.output import STANDARD_OUTPUT, give_up_output, prepare_streams
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
@@ -105,12 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     prepare_streams()
     try:
-        code = engine.main(arguments, prog_name="engine", standalone_mode=False)
+        try:
+            code = engine.main(arguments, prog_name="engine", standalone_mode=False)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            code = 0
         if not sys.stdout.closed:  # a strategy may have closed it
             sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        leave(0)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "engine"
         _say(f"{error.format_message().rstrip('.')}; see `{where} --help`")
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         give_up_output()
         leave(EXIT_NO_OUTPUT)
     except OSError as error:
-        if not _takes_output():
+        if error.filename == STANDARD_OUTPUT or not _takes_output():
             give_up_output()
             reason = (error.strerror or str(error)).lower()
             _say(f"standard output cannot be written ({reason})", EXIT_NO_OUTPUT)

@@ -5,10 +5,24 @@ when it cannot be written, so that nothing fails by it later.
 import io
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 STDOUT_FD: Final = 1
+STANDARD_OUTPUT: Final = "standard output"  # the `filename` of its errors
 STANDARD_STREAMS: Final = 3
+
+
+class _StandardOutput(io.FileIO):
+    """Says of its errors that they are its own: with other files, an error may leave
+    nothing behind that another write would show.
+    """
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
 
 
 def give_up_output() -> None:
@@ -37,3 +51,26 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and _is_stdout(sys.stdout):
+        sys.stdout = _named(sys.stdout)
+        vars(sys)["__stdout__"] = sys.stdout  # kept there, as the one before it was: see `give_up_output`
+
+
+def _is_stdout(stream: io.TextIOWrapper) -> bool:
+    try:
+        return stream.fileno() == STDOUT_FD
+    except OSError:
+        return False
+
+
+def _named(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    raw = _StandardOutput(STDOUT_FD, "w", closefd=False)
+    stream.flush()
+    return io.TextIOWrapper(
+        # PYTHONUNBUFFERED: nothing is kept.
+        raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

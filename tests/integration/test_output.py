@@ -64,6 +64,19 @@ def test_output_that_nobody_takes_ends_the_view_alone(engines: Engines, tmp_path
     assert_it_traded_to_its_end(tmp_path)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["", "keys", "settings", "watch BTC/USD --venue local --json"])
+def test_a_full_disk_under_the_output_is_one_sentence(engines: Engines, arguments: str, unbuffered: str) -> None:
+    """Exit code 1, not 2: what the command did is done, however much it had to print."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            (*ENGINE, *arguments.split()), stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S,
+            env=engines.environment | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.stderr == "engine: standard output cannot be written (no space left on device)\n"
+    assert done.returncode == 1
+
+
 def test_a_terminal_that_cannot_print_a_sign_gets_another(engines: Engines, tmp_path: Path) -> None:
     """µ and · are no ASCII."""
     ascii_only = engines.environment | {"PYTHONIOENCODING": "ascii"}
