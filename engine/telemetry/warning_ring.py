@@ -68,4 +68,7 @@ def read_warning(record: bytes) -> Warned:
     """What a record of a warning ring says."""
     at, is_error = _HEAD.unpack_from(record)
     text = record[_HEAD.size :].rstrip(b"\0").decode(errors="ignore")
+    # Part of it may be from elsewhere, and it is shown on terminals: no character moves a
+    # cursor.
+    text = "".join(char if char.isprintable() else " " for char in text)
     return Warned(WallNs(at), "error" if is_error else "warning", text)

@@ -34,6 +34,13 @@ def test_a_line_is_its_event_and_its_fields():
     assert (warned.at, warned.level, warned.text) == (0, "warning", "call failed call=Time tries=2")
 
 
+def test_no_text_moves_the_cursor_of_a_terminal():
+    """A part of it may be from elsewhere: Kraken's words, a strategy's."""
+    (warned,) = kept(("warning", {"event": "odd", "reason": "\x1b[2Jgone\r\nand\u009b1m on, µ"}))
+
+    assert warned.text == "odd reason= [2Jgone  and 1m on, µ"
+
+
 def test_the_newest_are_kept_and_a_long_one_is_cut():
     """Within a letter of several bytes, too."""
     lines = kept(*(("error", {"event": f"e{number}"}) for number in range(3 * WARNINGS_KEPT)))
