@@ -56,7 +56,7 @@ class Content:
             "live": states.count("live"),
             "trading": {key: trading[key] for key in ("mode", "is_open", "reason", "open_orders", "rate")
                         if key in trading},
-            "equity": None if worth is None else {"currency": currency, "worth": round(worth[0], 2),
+            "equity": None if worth is None else {"currency": currency, "worth": round(worth[0], 8),
                                                   "unpriced": worth[1]},
             "sources": {name: summary["sources"][name] for name in ("websocket", "rest")},
             "processes": {

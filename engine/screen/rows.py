@@ -10,6 +10,8 @@ from msgspec import Struct
 
 Summary = Mapping[str, Any]
 
+HUNDREDTH: Final = Decimal("0.01")
+
 # The state of a book that REST tells: it has no checksum.
 UNVERIFIED: Final = "unverified"
 UNPROVED: Final = "unproved"
@@ -232,9 +234,11 @@ def alarm_lines(summary: Summary) -> list[str]:
 
 
 def rounded(amount: Decimal) -> str:
-    """Four decimals at most, for people; the summary has every digit."""
-    text = f"{amount:,.4f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Four decimals at most, for people, and eight of what is less than a hundredth, as
+    amounts in BTC are; the summary has every digit.
+    """
+    text = f"{amount:,.{4 if abs(amount) >= HUNDREDTH else 8}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def holdings(summary: Summary) -> Sequence[tuple[str, Decimal | None, Decimal | None]]:

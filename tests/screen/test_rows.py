@@ -138,3 +138,18 @@ def test_amounts_for_people_have_four_decimals_at_most():
     assert [rows.rounded(Decimal(text)) for text in ("1234.56789", "-0.5", "100", "0")] == [
         "1,234.5679", "-0.5", "100", "0",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0.00001234", "0.00001234"),
+        ("-0.009", "-0.009"),
+        ("0.01239", "0.0124"),
+        ("-0.000000001", "0"),
+        ("-1E+1", "-10"),
+    ],
+)
+def test_small_amounts_are_not_rounded_to_nothing(amount, text):
+    """Profit in BTC is small."""
+    assert rows.rounded(Decimal(amount)) == text

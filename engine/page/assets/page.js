@@ -73,6 +73,12 @@ function number(value, digits = 2) {
   return Number(value).toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: 0 });
 }
 
+// An amount of money: of less than a hundredth, as in BTC, eight decimals.
+function money(value) {
+  const size = Math.abs(value), digits = size >= 1e5 ? 0 : size >= 1 ? 2 : size >= 0.01 ? 4 : 8;
+  return number(Number(Number(value).toFixed(digits)) + 0, digits);  // + 0: -0 is 0
+}
+
 function table(id, heads, lines, empty) {
   const element = $(id);
   const cells = lines.length ? lines : [[empty]];
@@ -116,9 +122,9 @@ function show(data) {
   note([trading.reason, data.note].filter(Boolean).join("; "));
   const currencies = Object.entries(now.pnl.by_currency || {});
   const net = currencies.map(([currency, pnl]) => [currency, pnl.realized - -pnl.unrealized - pnl.fees]);
-  tell("profit", net.map(([currency, worth]) => `${number(worth)} ${currency}`).join(", ") || "0",
+  tell("profit", net.map(([currency, worth]) => `${money(worth)} ${currency}`).join(", ") || "0",
        net.some(([, worth]) => worth < 0) ? "bad" : net.length ? "good" : "");
-  tell("equity", now.equity ? `${number(now.equity.worth, Math.abs(now.equity.worth) < 1e5 ? 2 : 0)} ${now.equity.currency}` : "–");
+  tell("equity", now.equity ? `${money(now.equity.worth)} ${now.equity.currency}` : "–");
   tell("equity-label", now.equity && now.equity.unpriced.length ? `equity without ${now.equity.unpriced.join(", ")}` : "equity");
   tell("submitted", String(now.orders.submitted));
   tell("fills", String(now.fills));
