@@ -13,6 +13,7 @@ nothing from elsewhere, and be framed by nobody.
 import asyncio
 import hmac
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -79,7 +80,10 @@ class PageServer:
         app.router.add_get("/{token}/data", self._data)
         app.router.add_get("/{token}/plotly.js", self._plotly)
         app.router.add_get("/{token}/{asset:[a-z.]*}", self._asset)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        # aiohttp's own log tells of requests that cannot be read, with the token in them.
+        unheard = logging.Logger("page")
+        unheard.addHandler(logging.NullHandler())
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, logger=unheard)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, port)
         try:
@@ -145,12 +149,15 @@ class PageServer:
             response = await handler(request)
         except web.HTTPException as error:
             response = web.Response(status=error.status, text=error.text)
+        except Exception as error:
+            log.error("the engine cannot be read", reason=str(error) or type(error).__name__)
+            response = web.Response(status=500, text="500: the page cannot be made; its log says why\n")
         response.headers.update(HEADERS)
         return response
 
     def _may_read(self, request: web.Request) -> bool:
         host = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
-        token = request.path.split("/", 2)[1]
+        token = request.path.removeprefix("/").partition("/")[0]  # a path may also be `*`
         is_known = hmac.compare_digest(token.encode(), self.token.encode())
         return is_known and (host or request.host).lower() in HOSTS
 

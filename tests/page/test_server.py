@@ -137,3 +137,24 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path):
             await PageServer(tmp_path / "control", tmp_path / "router").start(port)
 
     run(tmp_path, check)
+
+
+def test_what_cannot_be_read_is_answered_and_never_logged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A log of such a request would hold the token, when that was in it."""
+
+    async def check(session: aiohttp.ClientSession, server: PageServer, url: str) -> None:
+        port = int(url.split(":")[2].partition("/")[0])
+        for first in (
+            b"GET /x?\xff",
+            b"OPTIONS *",
+            b"GET http://[/x",
+            b"GET /" + server.token.encode() + b"/data?\xff",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(first + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await reader.readline()
+            assert answer.split()[1] == (b"403" if first == b"OPTIONS *" else b"400"), first
+            writer.close()
+
+    run(tmp_path, check)
+    assert capfd.readouterr() == ("", "")
