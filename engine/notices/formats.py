@@ -206,7 +206,11 @@ def _wait_s(told: dict[str, Any]) -> float:
     """Discord says {"retry_after":0.5}, Telegram {"parameters":{"retry_after":5}}."""
     parameters = told.get("parameters")
     wishes = (told.get("retry_after"), parameters.get("retry_after") if isinstance(parameters, dict) else None)
-    return max((float(wish) for wish in wishes if isinstance(wish, int | float) and wish > 0), default=0.0)
+    return max(
+        # A whole number may be too large for a float.
+        (float(min(wish, WAIT_S_MAX)) for wish in wishes if isinstance(wish, int | float) and wish > 0),
+        default=0.0,
+    )
 
 
 def _words(told: dict[str, Any], body: bytes) -> str:

@@ -160,6 +160,7 @@ def test_a_secret_that_cannot_be_one_is_one_sentence_that_does_not_quote_it(kind
         ("slack", 400, b"invalid_payload", 0, False, True, 0, "(invalid_payload)"),
         ("discord", 200, b'{"id":"1"}', 0, True, False, 0, "taken"),
         ("discord", 429, b'{"message":"You are being rate limited.","retry_after":0.5}', 0, False, False, 0.5, "being"),
+        ("discord", 429, b'{"retry_after":' + b"9" * 400 + b"}", 0, False, False, 3600.0, "429"),
         ("discord", 404, b'{"message":"Unknown Webhook","code":10015}', 0, False, True, 0, "(Unknown Webhook)"),
         ("telegram", 200, b'{"ok":true}', 0, True, False, 0, "taken"),
         ("telegram", 200, b'{"ok":false}', 0, False, False, 0, "telegram answered 200"),
