@@ -27,7 +27,8 @@ class MetricsServer:
                 f"the metrics cannot be served at {address}:{port} ({reason}); choose another one with --port, or "
                 "metrics.port of the configuration"
             ) from None
-        self.url = f"http://{address}:{self._server.server_port}/metrics"
+        host = f"[{address}]" if ":" in address else address
+        self.url = f"http://{host}:{self._server.server_port}/metrics"
 
     def close(self) -> None:
         """Serve no more."""
