@@ -1,5 +1,6 @@
 """What a command prints: a table for people, or one JSON object for programs."""
 
+import json
 import sys
 from typing import Any
 
@@ -13,12 +14,19 @@ WIDTH = 200  # of a table that goes to a file or a pipe
 
 def print_json(answer: dict[str, Any]) -> None:
     """Print one object, indented."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+    sys.stdout.write(msgspec.json.format(_encoded(answer), indent=2).decode() + "\n")
 
 
 def print_json_line(answer: dict[str, Any]) -> None:
     """Print one object as a line, at once: the command goes on."""
-    click.echo(msgspec.json.encode(answer))
+    click.echo(_encoded(answer))
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(answer)
+    except UnicodeEncodeError:  # a file's name that is no UTF-8, which JSON cannot have
+        return json.dumps(answer, ensure_ascii=False).encode(errors="replace")
 
 
 def tell(answer: dict[str, Any], sentence: str, as_json: bool) -> None:
@@ -36,10 +44,11 @@ def print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: st
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a cell is no markup
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
