@@ -779,9 +779,22 @@ def _convert(table: dict[str, Any], place: _Place) -> Config:
     """The one way to a Config: shape and types first, then the rules that tie settings
     together.
     """
+    _check_texts(table, "", place)
     config: Config = _convert_struct(Config, table, "", place)
     _check_rules(config, place)
     return config
+
+
+def _check_texts(value: object, path: str, place: _Place) -> None:
+    """No text may hold the character that ends texts of the operating system."""
+    if isinstance(value, str) and "\0" in value:
+        raise _error(f"{place(path)} must not hold a zero byte (\\u0000)")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_texts(inner, f"{path}.{key}" if path else key, place)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            _check_texts(inner, f"{path}[{number}]", place)
 
 
 def _convert_struct(cls: type[Struct], value: object, path: str, place: _Place) -> Any:
@@ -869,6 +882,16 @@ def _check_rules(config: Config, place: _Place) -> None:
     if not NAME.fullmatch(config.name):
         raise _error(f"{place('name')} must be {NAME_RULE}, not {_shown(config.name)}")
     _checked_symbols(config.symbols, place("symbols"), place.short("symbols"))
+    for key, value in (
+        ("venue.ca_file", config.venue.ca_file),
+        ("trading.credentials_file", config.trading.credentials_file),
+        ("trading.state_dir", config.trading.state_dir),
+        *((f"notices.target[{i}].secret_file", it.secret_file) for i, it in enumerate(config.notices.targets)),
+    ):
+        if value is not None and not value.strip():
+            raise _error(f"{place(key)} is empty; write a path, or leave it out")
+        if value is not None and value.startswith("~"):
+            raise _error(f"{place(key)} begins with ~, which stands for itself here; write the whole path")
     for key in ("url", "private_url", "rest_url"):
         try:
             (check_rest_url if key == "rest_url" else check_url)(getattr(config.venue, key))
@@ -993,6 +1016,10 @@ def _check_strategies(config: Config, place: _Place) -> None:
         if strategy.name is not None:
             if not NAME.fullmatch(strategy.name):
                 raise _error(f"{place(f'strategy[{i}].name')} must be {NAME_RULE}, not {_shown(strategy.name)}")
+            if strategy.name == "external":
+                raise _error(
+                    f"{place(f'strategy[{i}].name')} must be another one: orders of nobody's are called external"
+                )
             if strategy.name in names:
                 raise _error(
                     f"{place(f'strategy[{i}].name')} must be used once, but strategy[{names[strategy.name]}] "

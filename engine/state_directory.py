@@ -18,6 +18,9 @@ from engine.units import NS_PER_S
 NAME = re.compile(r"[a-z0-9_-]{1,32}")  # of an engine: it becomes a part of paths
 NAME_RULE = "1 to 32 characters of a-z, 0-9, _ and -"
 RUN_FILE = "run"
+RUN_DIGITS_MAX = 20
+RUN_MAX = 36**6 - 1  # of what fits into a client order id
+RUNS_LEFT_MIN = 1_000_000  # a file that leaves fewer is damaged
 HISTORY_FILE = "history.sqlite"
 EPOCH_S = 1_735_689_600  # 2025-01-01: a run's number is the seconds since then, or one more than the last
 
@@ -33,6 +36,8 @@ def state_root(environment: Mapping[str, str] = os.environ) -> Path:
     if base and Path(base).is_absolute():
         return Path(base) / "kraken-engine"
     try:
+        if environment.get("HOME") == "":
+            raise RuntimeError
         return Path.home() / ".local" / "state" / "kraken-engine"
     except RuntimeError:
         raise ConfigError(
@@ -55,8 +60,10 @@ def next_run(state_dir: Path) -> int:
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = state_dir / RUN_FILE
-        text = path.read_text() if path.exists() else "0"
-        last = int(text) if text.strip().isdigit() else 0
+        text = path.read_bytes()[:RUN_DIGITS_MAX].strip() if path.exists() else b"0"
+        last = int(text) if text.isdigit() else 0
+        if last > RUN_MAX - RUNS_LEFT_MIN:  # no clock told that
+            last = 0
         run = max(last + 1, SystemClock().wall_ns() // NS_PER_S - EPOCH_S)
         new = path.with_suffix(".new")
         with open(new, "w", opener=_owner_only) as file:

@@ -23,6 +23,7 @@ from engine.cli.past import (
     up_to_date_history,
 )
 from engine.cli.tables import json_option, print_json, print_table
+from engine.config import parse_symbols
 from engine.errors import ConfigError
 from engine.units import WallNs
 
@@ -52,6 +53,8 @@ def fills(
 
     limit = limit or (FILLS_SHOWN if since is None else ROWS_SHOWN_MAX)
     begin = WallNs(0) if since is None else moment(since)
+    if symbol is not None:
+        symbol = _one_pair(symbol)
     path, unread = up_to_date_history(name, state_dir)
     found = query_fills(path, begin, strategy=strategy, symbol=symbol, rows_max=limit + 1)
     rows = [fill_object(row) for row in found[-limit:]]
@@ -81,6 +84,13 @@ def fills(
     if len(found) > limit:
         click.echo(rest_text(path, limit, ROWS_SHOWN_MAX))
     tell_missing(unread)
+
+
+def _one_pair(text: str) -> str:
+    pairs = parse_symbols(text, "--symbol")
+    if len(pairs) != 1:
+        raise ConfigError(f"--symbol {text} must be one pair, such as BTC/USD")
+    return pairs[0]
 
 
 @command(examples=("engine positions --json",))

@@ -3,6 +3,7 @@
 @command(examples=("engine run --venue local  # play money",), exits={1: "any other end"})
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,16 @@ DEFAULT_EXITS: Final[Mapping[int, str]] = {
     EXIT_OK: "it is done",
     EXIT_MISTAKE: "a mistake: one sentence on standard error names the place and the mend",
 }
+
+
+class Finite(click.FloatRange):
+    """A number of an option: neither nan, which is within every range, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 class Command(click.Command):

@@ -22,6 +22,7 @@ from engine.cli.output import STANDARD_OUTPUT, give_up_output, prepare_streams
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
+NO_THREAD = "can't start new thread"  # as Python says it
 EXIT_NO_OUTPUT = 1  # standard output could not take what the command printed
 
 # What the user can do about an error of the operating system.
@@ -128,6 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reason = (error.strerror or str(error)).lower()
             _say(f"standard output cannot be written ({reason})", EXIT_NO_OUTPUT)
         _say(os_error_sentence(error))
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            sys.excepthook(*sys.exc_info())
+            leave(EXIT_FAILED)
+        _say(f"{error}; {MENDS[errno.EAGAIN]}, or give this process more memory (`ulimit -v`)")
     except Exception:
         sys.excepthook(*sys.exc_info())
         leave(EXIT_FAILED)

@@ -56,6 +56,10 @@ def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[Stra
     if params and len(targets) != 1:
         raise ConfigError("--param belongs to one --strategy; put the parameters of several into a --config file")
     values = dict(_param(text) for text in params)
+    if len(values) < len(params):
+        names = [text.partition("=")[0] for text in params]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"--param {twice} is given twice; leave one out")
     return tuple(StrategyConfig(target=target, params=values) for target in targets) or None
 
 
@@ -113,5 +117,5 @@ def _param(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--param {text} must be NAME=VALUE")
     try:
         return name, msgspec.json.decode(value)  # numbers, true, lists
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return name, value

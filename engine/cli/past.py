@@ -19,6 +19,7 @@ from engine.supervisor.run_directory import RunDirectory
 from engine.units import NS_PER_S, WallNs
 
 ROWS_SHOWN_MAX = 10_000
+MOMENT_MAX = 2**63 - 1
 PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 state_dir_option = click.option(
@@ -36,7 +37,8 @@ def moment(text: str) -> WallNs:
             at = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise ConfigError(mend) from None
-    return WallNs(int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * NS_PER_S))
+    ns = int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * NS_PER_S)
+    return WallNs(min(max(ns, 0), MOMENT_MAX))  # nothing is older, and SQLite takes no larger one
 
 
 def is_running(name: str) -> bool:

@@ -12,7 +12,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from engine.cli.ending import TOO_LATE, StartInterrupted, StopSignals, last_words
-from engine.cli.help import command
+from engine.cli.help import Finite, command
 from engine.cli.leaving import EXIT_FAILED, expect_leftovers
 from engine.cli.options import (
     check_writable,
@@ -55,7 +55,7 @@ log = structlog.get_logger("engine")
     "--venue-options", default="", metavar="TEXT", help='Options for the local or paper venue: "--rate 5000 --seed 7".'
 )
 @click.option("--name", help="The engine's name, for `engine status` and the like.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
+@click.option("--seconds", type=Finite(min=0, min_open=True), help="Stop after so many seconds.")
 @click.option("--depth", type=int, help="Book levels a side.")
 @click.option("--shards", type=int, help="Public feed processes.")
 @click.option("--metrics", "metrics_port", type=int, metavar="PORT", help="Serve metrics to Prometheus at this port.")

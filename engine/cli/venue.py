@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from engine.cli.help import command
+from engine.cli.help import Finite, command
 from engine.cli.loading import load_aiohttp, loading
 
 # What only a market of the venue's own has, by parameter.
@@ -101,13 +101,26 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     metavar="MS[-MS]",
     help="Delay from a subscription's confirmation to its snapshot.",
 )
-@click.option("--heartbeat-s", default=1.0, show_default=True, help="Seconds between heartbeats.")
-@click.option("--idle-close-s", default=60.0, show_default=True, help="Seconds until an idle connection is closed.")
-@click.option("--requests-per-s", default=50.0, show_default=True, help="Requests a second that a client may send.")
+@click.option("--heartbeat-s", default=1.0, type=Finite(min=0), show_default=True, help="Seconds between heartbeats.")
+@click.option(
+    "--idle-close-s",
+    default=60.0,
+    type=Finite(min=0),
+    show_default=True,
+    help="Seconds until an idle connection is closed.",
+)
+@click.option(
+    "--requests-per-s",
+    default=50.0,
+    type=Finite(min=0),
+    show_default=True,
+    help="Requests a second that a client may send.",
+)
 @click.option("--requests-burst", default=100, show_default=True, help="Requests that may come at once.")
 @click.option(
     "--maintenance-phase-s",
     default=1.0,
+    type=Finite(min=0),
     show_default=True,
     help="Length of the phase cancel_only of the fault maintenance; the others keep Kraken's proportion to it. "
     "Kraken's own takes 100.",
@@ -129,6 +142,7 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option(
     "--fee-volume-usd",
     default=0.0,
+    type=Finite(min=0),
     show_default=True,
     help="What the account traded in the 30 days before; it decides the fees.",
 )
@@ -155,8 +169,14 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     help="How old the state is that the fault rest-lag shows.",
 )
 @click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
-@click.option("--clock-offset-s", default=0.0, show_default=True, help="Seconds by which REST's Time is wrong.")
-@click.option("--log-level", help="debug, info, warning or error, and lines as those of `engine run`.")
+@click.option(
+    "--clock-offset-s", default=0.0, type=Finite(), show_default=True, help="Seconds by which REST's Time is wrong."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="As of `engine run`, and lines as those.",
+)
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", help="Of those lines.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
 def venue(

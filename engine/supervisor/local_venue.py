@@ -48,6 +48,8 @@ def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | N
     configured one. The local venue lists all pairs that it knows, for who subscribes at run
     time. Raises ConfigError for options that are no command line.
     """
+    if options and venue not in (LOCAL, PAPER):
+        raise ConfigError("--venue-options are those of the local or paper venue; leave them out, or use one of these")
     level = config.log.levels.get(PAPER, config.log.level) if venue == PAPER else config.log.level
     common = ("--log-level", level, "--log-format", config.log.format)
     try:
@@ -95,7 +97,13 @@ class LocalVenue:
             raise ConfigError(f"the {self.kind} venue cannot run: {sentence}")
         self._is_relayed = True
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
-        return msgspec.json.decode(line, type=VenueReady)
+        try:
+            return msgspec.json.decode(line, type=VenueReady)
+        except msgspec.DecodeError:
+            raise ConfigError(
+                f"the {self.kind} venue cannot run: its options have it print something else than its addresses; look "
+                "at --venue-options"
+            ) from None
 
     def end(self) -> None:
         """End it, and wait until it has ended."""

@@ -149,3 +149,10 @@ def test_what_is_too_long_to_show_says_so(engines: Engines, tmp_path: Path) -> N
     assert not answer(engines, "orders", "--since", "2030-01-01", "--state-dir", path.parent)["has_more"]
     assert rest_text(path, 50, 10_000) == "the newest 50; --limit shows more"
     assert rest_text(path, 10_000, 10_000) == f"the newest 10,000; {path} has them all, for any SQL tool"
+
+
+@pytest.mark.parametrize(("since", "rows"), [("0001-01-01", 2 * ORDERS), ("9999-12-31", 0), ("700000d", 2 * ORDERS)])
+def test_any_moment_can_be_asked_from(engines: Engines, state: Path, since: str, rows: int) -> None:
+    """However far away it is."""
+    assert len(answer(engines, "fills", "--since", since, "--state-dir", state)["fills"]) == rows
+    assert len(answer(engines, "orders", "--since", since, "--state-dir", state)["orders"]) == rows // 2

@@ -72,6 +72,8 @@ def _machine() -> Machine:
 
 
 def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
+    if LIVE in venues and len(venues) > 1:
+        raise ConfigError("--venue live stands for the configured services; name it alone")
     venues = tuple(url for url in venues if url != LIVE)  # without the option, the configured services are asked
     rest = [url for url in venues if url.startswith(("http://", "https://"))]
     private = [url for url in venues if url.startswith(("ws://", "wss://"))]

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from engine.cli.ending import TOO_LATE, StartInterrupted, StopSignals
-from engine.cli.help import command
+from engine.cli.help import Finite, command
 from engine.cli.leaving import EXIT_FAILED
 from engine.cli.options import read_config
 from engine.cli.run import run_to_its_end
@@ -47,7 +47,7 @@ LOCAL_OPTIONS: Final = "--rate 100"  # a calm market, which the eye can follow
 @click.option(
     "--venue-options", default=LOCAL_OPTIONS, show_default=True, metavar="TEXT", help="Options for the local venue."
 )
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
+@click.option("--seconds", type=Finite(min=0, min_open=True), help="Stop after so many seconds.")
 @click.option("--depth", type=int, help="Book levels a side.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each trade, and one a second for each book.")
 def watch(
