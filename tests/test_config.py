@@ -648,9 +648,9 @@ def test_a_limit_may_be_of_a_pair_that_is_subscribed_at_run_time(folder: Path) -
 def test_a_table_among_the_changes_leaves_the_rest_of_the_table() -> None:
     """A setting whose value is a table itself is replaced, as any value is."""
     config = override(Config(), **{"feed.publish_levels": 5, "log.levels": {"rest": "debug"}})
-    changed = override(config, **{"feed": {"depth": 25}, "log": {"levels": {"link": "error"}}})
+    changed = override(config, feed={"depth": 25}, log={"levels": {"link": "error"}})
 
     assert (changed.feed.depth, changed.feed.publish_levels) == (25, 5)
     assert changed.log.levels == {"link": "error"}
     with pytest.raises(ConfigError, match=r"feed\.dept is not a setting"):
-        override(config, **{"feed": {"dept": 25}})
+        override(config, feed={"dept": 25})

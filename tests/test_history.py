@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from engine.history import (
     rebuild,
 )
 from engine.orders.blotter import Blotter, fold
-from engine.orders.journal_records import Record, Rejected, RunBegan
+from engine.orders.journal_records import Filled, Record, Rejected, RunBegan
+from engine.orders.venue_facts import Fee
 from engine.units import WallNs
 from tests.filled_orders import AT, MS, life, submitted
 from tests.waiting import eventually

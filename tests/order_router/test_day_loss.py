@@ -5,7 +5,6 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from engine.kraken.connection.kraken_time import Evidence
 from engine.orders.rings.commands import Submit
 from engine.orders.risk import TradingMode
 from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedAlive, SnapshotBegan, SnapshotEnded
@@ -119,7 +118,7 @@ def test_a_day_that_our_clock_began_by_mistake_ends_when_kraken_tells_the_time()
     mark(rig, "81")
     rig.clock.step_wall(3650 * DAY_NS)
     begins_again(rig)
-    assert rig.core.calls.kraken_time.evidence is Evidence.OUR_CLOCK
+    assert not rig.core.calls.kraken_time.is_told
     rig.snapshot()
     passes(rig)
     rig.core.calls.kraken_time.told(WallNs(rig.clock.wall_ns() - 3650 * DAY_NS))

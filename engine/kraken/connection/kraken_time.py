@@ -49,6 +49,10 @@ class KrakenTime:
         """True once a message or a date has told it."""
         return self._least_ns is not None
 
+    def best(self) -> WallNs:
+        """The best estimate: as `now` once a message has told it, else as `least`."""
+        return self.least() if self.ahead_ns is None else self.now()
+
     def told(self, at: WallNs, received_at: MonoNs = MonoNs(0)) -> None:  # noqa: B008
         """Kraken has sent a message that it dates so; 0 where it does not say.
 

@@ -48,11 +48,11 @@ class VenueTime(Protocol):
     """What time it is at Kraken."""
 
     @property
-    def evidence(self) -> int:
-        """0 while our own clock stands in."""
+    def is_told(self) -> bool:
+        """False while our own clock stands in."""
         ...
 
-    def least(self) -> WallNs: ...
+    def best(self) -> WallNs: ...
 
 
 class LossWatch:
@@ -99,8 +99,8 @@ class LossWatch:
         if (prices := self._prices()) is None:
             return
         totals = self._positions.totals(prices)
-        at = self._kraken.least()
-        if self._daily.begins(at, is_certain=self._kraken.evidence > 0):
+        at = self._kraken.best()
+        if self._daily.begins(at, is_certain=self._kraken.is_told):
             self._daily.begin(totals, at, prices)
             self._commit([self._day_began()])
         why = self._daily.refusal(totals)
