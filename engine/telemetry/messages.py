@@ -392,8 +392,8 @@ MESSAGES: Final = (
     ),
     M(
         "positions have no price for the day's loss",
-        "Positions in pairs that this run does not follow, or whose book does not come, have no price.",
-        "They count at the price that they had when the day began, else at what they cost.",
+        "Positions in pairs that nobody follows, or whose book has not come for a minute, have no price of now.",
+        "They count at the last price, else at that of the day's beginning, else at what they cost.",
         "Follow these pairs, if the limit is to see them.",
     ),
     M("order found", "Kraken has an order of a strategy that this run did not know.", "It is followed."),

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from engine.orders.rings.commands import Submit
 from engine.orders.risk import TradingMode
@@ -280,3 +281,17 @@ def test_a_loss_that_is_reached_under_another_halt_is_told():
     mark(rig, "80")
 
     assert "lost today" in rig.core.risk.mode_reason
+
+
+def test_a_price_that_grows_old_is_told():
+    """A strategy gave the pair back, or its feed is gone: the loss that the limit sees stands still."""
+    rig = a_day(LIMITED, BTC)
+    rig.boards.is_live = False
+    with capture_logs() as early:
+        passes(rig, 50)
+    with capture_logs() as late:
+        passes(rig, 15)
+    what = "positions have no price for the day's loss"
+
+    assert [entry for entry in early if entry["event"] == what] == []
+    assert [entry["symbols"] for entry in late if entry["event"] == what] == [[BTC]]

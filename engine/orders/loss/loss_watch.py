@@ -4,9 +4,10 @@ limit.
     a price of every pair ─► totals ─► a new day? ─► lost since it began ─► halt
 
 A position is worth the mid of its book; of a book with one side, what it could be closed at
-there, else its last price. A pair without any is waited for when the router starts; later,
-or if this run does not follow it, its price of the day's beginning counts, else what the
-position has cost. So one pair without a price does not lift the limit for all.
+there, else its last price, and if that grows old, because nobody follows the book any more,
+say, the log tells. A pair without any is waited for when the router starts; later, or if
+this run does not follow it, its price of the day's beginning counts, else what the position
+has cost. So one pair without a price does not lift the limit for all.
 
 The day is Kraken's, since our clock may be wrong; before Kraken has told the time, it is
 ours, and a day that was begun so by mistake ends as soon as Kraken tells.
@@ -84,6 +85,8 @@ class LossWatch:
         self._awaited_until = MonoNs(now.mono + AWAITED_NS_MAX)
         # The last price of each pair with a position.
         self._last: dict[str, Decimal] = {}
+        # When the book of each such pair was live last.
+        self._live_at: dict[str, MonoNs] = {}
         # Pairs with a position and without a price, as they were told last.
         self._unpriced: list[str] = []
 
@@ -180,6 +183,13 @@ class LossWatch:
             return last
         return min(last, bound) if is_long else max(last, bound)
 
+    def _is_fresh(self, symbol: str) -> bool:
+        """True if a pair's book is live, or was a minute ago."""
+        top, now = self._books.top(symbol), self._now.mono
+        if top is not None and top.is_live:
+            self._live_at[symbol] = now
+        return now - self._live_at.setdefault(symbol, now) < AWAITED_NS_MAX
+
     def _is_awaited(self, symbol: str) -> bool:
         return self._now.mono < self._awaited_until and self._books.follows_book(symbol)
 
@@ -200,6 +210,8 @@ class LossWatch:
                 prices[symbol] = price
             if symbol not in self._last:
                 (awaited if self._is_awaited(symbol) else unpriced).append(symbol)
+            elif not self._is_fresh(symbol):
+                unpriced.append(symbol)
         if awaited:
             if self._daily.is_limited:
                 log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
