@@ -130,7 +130,8 @@ class Context(Protocol):
 
     def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
         """Follow a pair, or these channels of it, no more. Its open orders are untouched
-        and can be amended and canceled; new ones are refused until it is subscribed again.
+        and can be canceled, or amended to less; new ones, and other prices, are refused
+        until its book is subscribed again, and the targets of brackets wait for that too.
 
         `on_feed_state` is called with unsubscribed when the book is no longer followed.
         The pair leaves `symbols` with its last channel. What was told of a channel is

@@ -478,6 +478,12 @@ MESSAGES: Final = (
         "What `reason` says; close the position by hand if it cannot be.",
     ),
     M(
+        "the target of a bracket waits for its book",
+        "The pair's book has not been live for a minute: its feed is out, or who asked for the pair gave it back.",
+        "The stops stay; the target is not looked at before the book is live again.",
+        "Subscribe to the pair again, or close what is open by hand.",
+    ),
+    M(
         "a bracket has no exit, and its pair is not followed",
         "The stop of a bracket ended, and the rules of the pair have not come: it was added while an earlier engine "
         "ran, and nobody has subscribed to it since.",

@@ -193,6 +193,20 @@ def test_the_target_waits_where_it_cannot_be_had_for_sure(what):
     assert world.open_exits() == STOPPED
 
 
+def test_a_target_whose_book_does_not_come_is_told_once():
+    """Its strategy gave the pair back, or its feed is out."""
+    world = entered()
+    world.rig.boards.is_live = False
+    with capture_logs() as early:
+        world.run(50 * NS_PER_S)
+    with capture_logs() as late:
+        world.run(90 * NS_PER_S)
+    what = "the target of a bracket waits for its book"
+
+    assert [entry for entry in early if entry["event"] == what] == []
+    assert [(entry["id"], entry["symbol"]) for entry in late if entry["event"] == what] == [(ENTRY, "BTC/USD")]
+
+
 def test_a_bracket_whose_pair_nobody_follows_any_more_is_told_and_stopped_as_soon_as_somebody_does():
     """A pair that was added while an earlier engine ran; its stop is gone."""
     world = entered()

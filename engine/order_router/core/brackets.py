@@ -42,6 +42,7 @@ from engine.records import price_reached
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, decimal_units
 
 THIN_NS: Final = 5 * NS_PER_S  # between two tries at a target where the book holds less than is left
+NO_BOOK_NS: Final = 60 * NS_PER_S  # until a book that does not come is told: a feed that reconnects is back sooner
 TRY_NS: Final = NS_PER_S  # between any two: each costs a cancel of a young order and two new ones
 RETRY_NS: Final = NS_PER_S  # after an exit that came to nothing; doubles with each
 RETRY_NS_MAX: Final = 60 * NS_PER_S
@@ -75,6 +76,10 @@ class _Pace(Struct):
     """That they are not."""
     surplus_since: MonoNs | None = None
     """Since when more is open than is left to close."""
+    no_book_since: MonoNs | None = None
+    """Since when the target cannot be looked at, for the pair's book is not live."""
+    is_no_book_told: bool = False
+    """That it cannot."""
 
 
 class Brackets:
@@ -232,7 +237,11 @@ class Brackets:
         if self._boards.pair(bracket.symbol) is None:
             return False  # no exit can be written; what protects stays
         top = self._boards.top(bracket.symbol)
-        if top is None or not _is_fresh(top, self._risk) or not _is_reached(bracket, top):
+        if top is None or not _is_fresh(top, self._risk):
+            self._note_no_book(bracket, pace)
+            return False
+        pace.no_book_since, pace.is_no_book_told = None, False
+        if not _is_reached(bracket, top):
             return False
         if pace.is_leaving:
             return True
@@ -240,6 +249,16 @@ class Brackets:
         is_deep = reached is not None and not _is_short_of(bracket, reached)
         since_thin = MonoNs(pace.target_at + THIN_NS - TRY_NS) if pace.target_at else MonoNs(0)
         return self._now.mono >= (pace.target_at if is_deep else since_thin)
+
+    def _note_no_book(self, bracket: Bracket, pace: _Pace) -> None:
+        """Tell once of a book that does not come: its strategy may have given the pair back."""
+        now = self._now.mono
+        if pace.no_book_since is None:
+            pace.no_book_since = now
+        elif not pace.is_no_book_told and now - pace.no_book_since >= NO_BOOK_NS:
+            pace.is_no_book_told = True
+            log.warning("the target of a bracket waits for its book", id=bracket.key, symbol=bracket.symbol,
+                        strategy=bracket.strategy)  # fmt: skip
 
     # --- exits
 
