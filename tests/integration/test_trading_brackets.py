@@ -13,7 +13,7 @@ from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 FAR = {"stop_loss": "1000.0", "take_profit": "900000.0"}
-REACHED = {"stop_loss": "1000.0", "take_profit": "2000.0"}
+REACHED = {"stop_loss": "1000.0", "take_profit": "60000.0"}  # the market is at 63,500
 
 
 def test_a_stop_outlives_the_engine_and_the_target_is_taken_once(tmp_path: Path) -> None:
