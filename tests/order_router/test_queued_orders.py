@@ -8,8 +8,9 @@ import pytest
 from engine.order_router.core.new_orders import EXPIRED_WAITING
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, CancelAll, Command, Submit, SubmitBatch
+from engine.orders.rings.reports import OrderReport
 from engine.units import NS_PER_S, MonoNs, WallNs
-from tests.order_router.rig import SETTINGS, STRATEGY
+from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
 from tests.order_router.world import World
 from tests.orders.rig import limit
 
@@ -132,3 +133,27 @@ def test_an_order_that_expires_while_it_waits_is_refused_and_not_sent() -> None:
     assert told.state is R
     assert told.reason == EXPIRED_WAITING.text
     assert world.exchange.of(SINGLE[0]) == []
+
+
+def test_an_order_that_waited_too_long_for_a_router_is_refused_by_the_next() -> None:
+    """Ten minutes later it would be a surprise: the time without a router counts."""
+    rig = RouterRig(settings=QUEUES)
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    rig.core.rates.of("BTC/USD").exceeded(rig.clock.mono_ns())
+    rig.command(Submit(STRATEGY, SINGLE[0], limit(), rig.clock.mono_ns(), MonoNs(0)))
+    assert rig.core.blotter.is_queued(SINGLE[0])
+    rig.told()
+    rig.socket.take()
+
+    rig.clock.advance(600 * NS_PER_S)
+    rig.begin_anew()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    rig.work_for(NS_PER_S, each=rig.keep_alive)
+    assert "add_order" not in [request["method"] for request in rig.socket.take()]
+    (told,) = [report for report in rig.told() if isinstance(report, OrderReport)]
+    assert (told.state, told.reason) == (OrderState.REFUSED, "it waited too long for Kraken's rate counter")
+    assert rig.core.blotter.queued == {}

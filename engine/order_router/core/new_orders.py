@@ -128,10 +128,13 @@ class NewOrders:
         return self._websocket.session.is_waiting or self.queue.size > 0
 
     def resume(self) -> None:
-        """After a restart, queue again the orders that were waiting for the rate counter."""
+        """After a restart, queue again the orders that were waiting for the rate counter;
+        the time without a router counts as well, by the wall clock.
+        """
+        now, at = self._now.mono, self._now.wall
         for queued in list(self._blotter.queued.values()):
-            orders = tuple(queued.orders)
-            if not self.queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
+            orders, since = tuple(queued.orders), MonoNs(now - max(0, at - queued.at))
+            if not self.queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), since):
                 self._refuse(queued.strategy, orders, self._queue_full)
 
     # --- new orders
