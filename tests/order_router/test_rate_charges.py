@@ -13,7 +13,7 @@ from engine.orders.life import OrderState
 from engine.orders.rings.commands import Amend, Cancel, Submit, SubmitBatch
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
 from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
-from tests.orders.rig import limit
+from tests.orders.rig import fact, limit
 
 KEYS = [f"quoter{number:012d}" for number in range(20)]
 LIMITS = replace(SETTINGS.limits, open_orders_max=100, orders_per_s_max=Decimal(1000))
@@ -197,3 +197,39 @@ def test_a_request_by_rest_is_charged_when_it_is_asked_for_and_for_nothing_if_it
     comes_to, counts = ENDS[end]
     comes_to(rig, rig.take_call(name.partition(",")[0]))
     assert bool(_counts(rig)) is counts
+
+
+MINUTES: dict[str, tuple[int, int]] = {"forward": (10, 2), "back": (-10, 400)}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("way", MINUTES)
+def test_a_wall_clock_that_is_set_makes_no_order_older_or_younger(way, dies):
+    """A cancel of a young order costs 8, one of an order of five minutes nothing, whatever the clock says."""
+    minutes, age_s = MINUTES[way]
+    rig = _rig()
+    _submit(rig, KEYS[0])
+    rig.work_for(2 * NS_PER_S, each=rig.keep_alive)
+    if dies:
+        rig.begin_anew()
+        rig.core.begin()
+        rig.connect()
+        rig.snapshot(fact("new", order_id=f"OAAAAA-AAAAA-{KEYS[0][-6:]}", cum_qty=Decimal(0)))
+    rig.clock.advance((age_s - 2) * NS_PER_S)
+    rig.clock.step_wall(minutes * 60 * NS_PER_S)
+    rig.work_for(20 * NS_PER_MS, each=rig.keep_alive)
+    rig.command(Cancel(STRATEGY, KEYS[:1]))
+
+    assert _canceled(rig.socket.take()) == 1
+    assert _counts(rig) == ({"BTC/USD": 8} if way == "forward" else {})
+
+
+def test_the_age_of_an_order_counts_from_its_last_amend():
+    rig = _rig()
+    _submit(rig, KEYS[0])
+    rig.work_for(20 * NS_PER_S, each=rig.keep_alive)
+    rig.told()
+    rig.fact(fact("amended", order_id=f"OAAAAA-AAAAA-{KEYS[0][-6:]}", order_qty=Decimal(1), limit_price=Decimal(91)))
+    rig.command(Cancel(STRATEGY, KEYS[:1]))
+
+    assert _counts(rig) == {"BTC/USD": 8}

@@ -169,7 +169,7 @@ class OrderCancels:
         return order
 
     def _cost(self, order: TrackedOrder) -> RateCost:
-        return cancel_cost(self._now.wall - order.aged_from)
+        return cancel_cost(self._records.age_ns(order))
 
     def _may_be_amended(self, order: TrackedOrder) -> bool:
         """True if Kraken may still carry out the amend that the order waits for."""

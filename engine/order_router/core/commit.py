@@ -118,10 +118,12 @@ class OrderRecords:
         self._told: list[tuple[Record, Change, MonoNs]] = []
         # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
-        # When the terms of open orders last changed in this process's life, which began at
-        # `_began_at`.
+        # When the terms of open orders were told last in this process's life (they were sent,
+        # found or amended), when that began, and how far the wall clock was ahead then: by
+        # these the others' age is told.
         self._terms_at: dict[str, MonoNs] = {}
         self._began_at = now.mono
+        self._wall_ahead_ns = now.wall - now.mono
         # When orders ended, or were changed after their end, in this process's life; oldest
         # first.
         self._ended_at: dict[str, MonoNs] = {}
@@ -251,12 +253,12 @@ class OrderRecords:
         """What a record that was applied at `at` does beside the report."""
         order = change.order
         if isinstance(record, Submitted):
-            self._sent_at[order.key] = at
-        elif isinstance(record, Amended):
-            self._terms_at[order.key] = at
-        if not order.is_open:
+            self._sent_at[order.key] = self._terms_at[order.key] = at
+        elif not order.is_open:
             self._sent_at.pop(order.key, None)
             self._terms_at.pop(order.key, None)
+        elif isinstance(record, Amended | Adopted):
+            self._terms_at[order.key] = at
         if not order.is_open:
             self._ended_at[order.key] = at
             if len(self._ended_at) > ENDED_KEPT:
@@ -303,11 +305,18 @@ class OrderRecords:
         """
         return self._sent_at.get(key)
 
+    def age_ns(self, order: TrackedOrder) -> int:
+        """Nanoseconds since an open order was sent, found or last amended, however the wall
+        clock was set in this process's life.
+        """
+        at = self._terms_at.get(order.key)
+        return self._now.mono - at if at is not None else self._now.mono + self._wall_ahead_ns - order.aged_from
+
     def terms_known_since(self, key: str) -> MonoNs:
         """When the present terms of an open order were learned; when this process's life
         began, for what an earlier one learned.
         """
-        return self._terms_at.get(key) or self._sent_at.get(key) or self._began_at
+        return self._terms_at.get(key, self._began_at)
 
     def retry_journal(self) -> None:
         """While the journal cannot be written, try it: append the records held back, or if

@@ -483,7 +483,7 @@ class NewOrders:
         return why.kind is ErrorKind.RATE_LIMIT and self.settings.queues_over_rate
 
     def _amend_cost(self, order: TrackedOrder) -> RateCost:
-        return amend_cost(self._now.wall - order.aged_from)
+        return amend_cost(self._records.age_ns(order))
 
     def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
         if now - command.issued_at > self.settings.command_ttl_ns:
