@@ -176,7 +176,13 @@ class RateCounter:
 
 
 class RateCounters:
-    """The counters of all pairs of one account."""
+    """The counters of all pairs of one account.
+
+    A process that begins anew counts from 0 until a row of the pair tells Kraken's own
+    count, or a refusal that it is full. The journal does not tell it: the tier that it
+    decays by is not known before the snapshot, and amends and cancels are kept one an
+    order. So the first burst after a restart may be refused.
+    """
 
     def __init__(self, tier: Tier = STARTER, reserve_percent: int = 20) -> None:
         self.tier = tier
