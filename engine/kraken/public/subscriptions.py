@@ -252,8 +252,8 @@ class Subscriptions:
             wanted = self.all.get((subscription.channel, subscription.symbol))
             if wanted is None or wanted.phase is Phase.REFUSED:
                 self._leaving.put([subscription])
-            if wanted is None or wanted.phase is not Phase.WANTED:  # which may be removed unasked
-                del self._ending[subscription]
+            if wanted is None or wanted.phase in (Phase.REFUSED, Phase.CONFIRMED):
+                del self._ending[subscription]  # else it waits for what Kraken says of the wanted one
 
     def accepted(self, subscription: Subscription) -> None:
         """Note that Kraken serves it: an earlier refusal does not count any more."""
@@ -294,11 +294,6 @@ class Subscriptions:
         """Remove a subscription from every queue."""
         for lane in (self._resubscribe, self._doubted, self._wanted, self._silent):
             lane.drop(subscription)
-
-    @property
-    def is_any_confirmed(self) -> bool:
-        """Whether Kraken has confirmed one, so that its heartbeats are due."""
-        return any(subscription.phase is Phase.CONFIRMED for subscription in self.all.values())
 
     @property
     def unanswered(self) -> int:
@@ -378,13 +373,11 @@ class Subscriptions:
             subscription.deadline = MonoNs(now + self._deadline_ns)
             self._deadlines.append((subscription.deadline, subscription))
 
-    def slow_down(self, now: MonoNs) -> MonoNs:
+    def slow_down(self, now: MonoNs) -> None:
         """After Kraken's "Exceeded msg rate": send nothing for RATE_PENALTY_NS, then at the
-        usual pace without a burst. Returns when the next request may be sent.
+        usual pace without a burst.
         """
-        next_at = now + RATE_PENALTY_NS + self._interval_ns
-        self._paced_until = MonoNs(next_at + (self._requests_burst - 1) * self._interval_ns)
-        return MonoNs(next_at)
+        self._paced_until = MonoNs(now + RATE_PENALTY_NS + self._requests_burst * self._interval_ns)
 
     def _unsubscribe(self, subscriptions: list[Subscription]) -> bytes:
         for subscription in subscriptions:

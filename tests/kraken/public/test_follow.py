@@ -215,6 +215,26 @@ def test_what_is_wanted_again_is_not_given_back_again():
     assert asked(sent(session), "unsubscribe", "trade") == []
 
 
+def test_what_is_wanted_again_in_vain_and_given_back_is_given_back_again():
+    """All of it is too fast for Kraken, which streams by the first request still; the last one was never asked."""
+    session = live(Tape())
+    session.follow("BTC/USD", 0, BOOK | Channel.TRADE, T0)
+    session.poll(T0)
+    obey(session, T0)
+    changes = {0: BOOK, 1: BOOK | Channel.TRADE, 17: BOOK}  # by second
+    asked_at = []
+    for second in range(24):
+        now = T0 + second * S
+        if second in changes:
+            session.follow("BTC/USD", 0, changes[second], now)
+        session.poll(now)
+        asked_at += [(second, request["method"]) for request in sent(session) if request["method"] != "ping"]
+        if second in (0, 6, 14):
+            session.receive(b'{"error":"Exceeded msg rate"}', now)
+
+    assert asked_at == [(0, "unsubscribe"), (6, "subscribe"), (20, "unsubscribe")]
+
+
 def test_a_book_in_doubt_that_is_given_back_is_unsubscribed_once():
     """Its renewal waits to be asked for; that is void."""
     btc = Tape()
