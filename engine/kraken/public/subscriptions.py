@@ -296,6 +296,11 @@ class Subscriptions:
             lane.drop(subscription)
 
     @property
+    def is_any_confirmed(self) -> bool:
+        """Whether Kraken has confirmed one, so that its heartbeats are due."""
+        return any(subscription.phase is Phase.CONFIRMED for subscription in self.all.values())
+
+    @property
     def unanswered(self) -> int:
         """How many requests are remembered that Kraken has not answered."""
         return len(self._unanswered)
@@ -373,11 +378,13 @@ class Subscriptions:
             subscription.deadline = MonoNs(now + self._deadline_ns)
             self._deadlines.append((subscription.deadline, subscription))
 
-    def slow_down(self, now: MonoNs) -> None:
+    def slow_down(self, now: MonoNs) -> MonoNs:
         """After Kraken's "Exceeded msg rate": send nothing for RATE_PENALTY_NS, then at the
-        usual pace without a burst.
+        usual pace without a burst. Returns when the next request may be sent.
         """
-        self._paced_until = MonoNs(now + RATE_PENALTY_NS + self._requests_burst * self._interval_ns)
+        next_at = now + RATE_PENALTY_NS + self._interval_ns
+        self._paced_until = MonoNs(next_at + (self._requests_burst - 1) * self._interval_ns)
+        return MonoNs(next_at)
 
     def _unsubscribe(self, subscriptions: list[Subscription]) -> bytes:
         for subscription in subscriptions:
