@@ -391,10 +391,11 @@ def test_one_that_does_not_stop_takes_on_stop_from_nobody(waits_in: str):
 
     class Waits(Strategy):
         async def on_trade(self, trade: Trade) -> None:
-            await asyncio.sleep(0 if waits_in == "on_stop" else 3600)
+            if waits_in == "on_trade":
+                await asyncio.Event().wait()
 
         async def on_stop(self) -> None:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     class Stops(Strategy):
         def on_stop(self) -> None:
