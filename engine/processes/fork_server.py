@@ -117,6 +117,9 @@ def serve(asking: socket.socket) -> Started | None:
     waits in an actor until that has its descriptors.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    # Ignored, as who started the engine may have left it, the kernel would forget how
+    # children ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     children: dict[int, int] = {}  # pid by pidfd
     received: list[int] = []
     waiting = select.poll()  # unlike epoll it has no descriptor, which children would share

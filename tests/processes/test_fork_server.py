@@ -39,11 +39,12 @@ if actor is not None:
 class Server:
     """The program above, and the socket to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: str = "") -> None:
+        """`begin`: what its program does first."""
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                (sys.executable, "-c", PROGRAM, f"{theirs.fileno()}"), pass_fds=[theirs.fileno()]
+                (sys.executable, "-c", begin + PROGRAM, f"{theirs.fileno()}"), pass_fds=[theirs.fileno()]
             )
 
     def fork(self, kind: str, descriptors: list[int]) -> tuple[int, int]:
@@ -108,6 +109,19 @@ def test_it_tells_how_its_children_end(server: Server) -> None:
         os.close(pidfd)
     for fd in launches:
         os.close(fd)
+
+
+def test_it_tells_of_ends_though_it_was_started_with_sigchld_ignored() -> None:
+    """Which is inherited, and has the kernel forget the ends of children."""
+    server = Server("import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    launch = os.memfd_create("launch")
+    for _ in range(2):
+        pid, pidfd = server.fork("ends", [launch])
+        assert server.end() == Ended(pid, 7)
+        os.close(pidfd)
+    os.close(launch)
+    server.socket.close()
+    assert server.process.wait() == 0
 
 
 def test_sigterm_is_for_its_children(server: Server) -> None:
