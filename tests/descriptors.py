@@ -29,16 +29,16 @@ def close_as_a_death_would(directory: Path) -> None:
 
 
 @contextmanager
-def none_free() -> Iterator[None]:
-    """This process can open nothing, as after a leak."""
+def none_free() -> Iterator[list[int]]:
+    """This process can open nothing, as after a leak; what has leaked, to give some back."""
     allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, ceiling))
-    taken = []
+    taken: list[int] = []
     try:
         with suppress(OSError):
             while True:
                 taken.append(os.dup(0))
-        yield
+        yield taken
     finally:
         for fd in taken:
             os.close(fd)

@@ -1,9 +1,13 @@
-"""File descriptors: whether this process may open as many as a run of the engine needs."""
+"""File descriptors: whether this process may open as many as a run of the engine needs, and
+those that others read its memory by.
+"""
 
+import os
 import resource
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, EngineError
 
 # Measured: 60 in the order router of one shard and one strategy, 4 more for each shard; the
 # rest is for the control sockets' clients, REST connections, and what strategies open.
@@ -32,3 +36,25 @@ def ensure_descriptors(*, shards: int, strategies: int) -> None:
             "limit, for example with `ulimit -n 1024` or LimitNOFILE= of the systemd unit"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, ceiling))
+
+
+def open_to_read(memories: Sequence[int]) -> list[int]:
+    """Open each memfd again, to be passed on: its own descriptor would allow writing. All
+    or none; EngineError when no descriptor is free for one.
+    """
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC) for fd in memories)
+    except OSError as error:
+        close_all(opened)
+        raise EngineError(
+            f"the engine cannot open its memory for others: {error.strerror}; a strategy may have left files or "
+            "connections open"
+        ) from None
+    return opened
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close all of them."""
+    for fd in descriptors:
+        os.close(fd)

@@ -62,6 +62,7 @@ from engine.strategy_host.thread import HostThread
 from engine.summary import build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
+from engine.supervisor.descriptors import close_all, open_to_read
 from engine.supervisor.fork_server import ForkServer
 from engine.supervisor.notices import Notices
 from engine.supervisor.onlooker import onlookers
@@ -280,7 +281,7 @@ class Supervisor:
         # The descriptors that are passed on, in the map's order; opened for the first who
         # asks.
         self._lent: list[int] = []
-        weakref.finalize(self, _close_all, self._lent)
+        weakref.finalize(self, close_all, self._lent)
         # Connections made and lost by each process, when they were last looked at.
         self._connections: dict[str, tuple[int, int]] = {}
         # Set when strategies and feeds have been started.
@@ -497,9 +498,7 @@ class Supervisor:
     def _status_command(self, _: Request) -> Shared:
         """Where to look, instead of what is to be seen: see `engine.processes.run_view`."""
         if not self._lent:
-            # A memfd's own descriptor would allow writing; opening it again does not.
-            flags = os.O_RDONLY | os.O_CLOEXEC
-            self._lent.extend(os.open(f"/proc/self/fd/{fd}", flags) for fd in self.map.descriptors)
+            self._lent += open_to_read(self.map.descriptors)
         return Shared({"map": to_builtins(self.map), "facts": to_builtins(self.facts())}, self._lent)
 
     def _stop_command(self, _: Request) -> dict[str, Any]:
@@ -648,11 +647,6 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
         return account.rest_url
     is_krakens_rest = config.venue.rest_url == VenueConfig().rest_url
     return config.venue.rest_url if is_kraken(url) == is_krakens_rest else None
-
-
-def _close_all(descriptors: list[int]) -> None:
-    for fd in descriptors:
-        os.close(fd)
 
 
 def configured_channels(feed: FeedConfig) -> Channel:
