@@ -55,10 +55,13 @@ class AttachedEngine:
     def open(cls, control_path: Path) -> "AttachedEngine":
         """Attach to the engine behind a control socket.
 
-        Raises NobodyListens when there is none, ConfigError for one of another version.
+        Raises NobodyListens when there is none, ConfigError for one of another version, or
+        with why it cannot answer.
         """
         socket = _identity(control_path)
         answer, descriptors = ask_shared(control_path, {"command": "status"})
+        if "error" in answer:
+            raise ConfigError(str(answer["error"]))
         segments: list[Segment] = []
         try:
             mapped = msgspec.convert(answer["map"], RunMap)

@@ -16,6 +16,7 @@ import structlog
 
 from engine.attach.engine import AttachedEngine
 from engine.clock import Clock, SystemClock
+from engine.errors import ConfigError
 from engine.net.control_socket import NobodyListens, ask
 from engine.notices.formats import Sender
 from engine.notices.notice import Notice, notice
@@ -52,6 +53,9 @@ async def run_notices(launch: NoticesLaunch) -> None:
         engine = await asyncio.to_thread(AttachedEngine.open, Path(launch.control_path))
     except NobodyListens:
         return  # it has ended already
+    except ConfigError as error:  # it is of this version: it only cannot answer now, and starts us again
+        log.error("the engine cannot be read", reason=str(error))
+        return
     handed_over = take_over(launch.secrets_fd)
     sender = Sender(launch.name, engine.identity.venue, launch.is_kraken)
     targets = [Target(each, load_secret(each, handed_over), sender, clock) for each in launch.targets]

@@ -1,5 +1,6 @@
 """Another process that attaches to a running engine sees what `engine status` shows, and can change nothing."""
 
+import asyncio
 import mmap
 import os
 import signal
@@ -12,7 +13,8 @@ from msgspec import convert
 
 from engine.attach.attachment import Attachment
 from engine.attach.engine import AttachedEngine
-from engine.net.control_socket import ask_shared
+from engine.errors import ConfigError, EngineError
+from engine.net.control_socket import ask_shared, serve_control
 from engine.processes.run_view import RunMap
 from engine.supervisor.run_directory import RunDirectory
 from tests.integration.rig import CALM, Engines
@@ -41,6 +43,23 @@ def leaves(summary: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
             yield from leaves(inner, (*path, key))
     else:
         yield path, summary
+
+
+def test_an_engine_that_cannot_answer_says_why(tmp_path: Path):
+    """For want of a descriptor, say: it is of this version all the same."""
+
+    def status(_: object) -> dict[str, Any]:
+        raise EngineError("no descriptor is free")
+
+    async def scenario() -> None:
+        server = await serve_control(tmp_path / "control", {"status": status})
+        try:
+            await asyncio.to_thread(AttachedEngine.open, tmp_path / "control")
+        finally:
+            server.close()
+
+    with pytest.raises(ConfigError, match="no descriptor is free"):
+        asyncio.run(scenario())
 
 
 def test_it_sees_what_status_shows(engines: Engines, control):
