@@ -15,6 +15,7 @@ with one sentence that says what to change. What does not come in time raises No
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -57,6 +58,11 @@ SECONDS_MAX: Final = 1e9  # thirty years
 TICK_S: Final = 3600.0  # the supervisor's own report is not used here
 NAME: Final = "program"
 
+ELSEWHERE: Final = (
+    "orders are sent on the thread of the loop that opened the engine; on another thread, hand the call over: "
+    "asyncio.run_coroutine_threadsafe(engine.buy(...), loop)"
+)
+
 T = TypeVar("T")
 
 log = structlog.get_logger("engine")
@@ -69,6 +75,8 @@ class Engine:
         self._run = run
         self.config = run.config
         """As read from file, arguments and defaults."""
+        # The thread of the loop that opened it.
+        self._thread = 0
         self._supervisor: Supervisor | None = None
         self._program: Program | None = None
         # REST's candles; None where it is not to be asked.
@@ -133,6 +141,7 @@ class Engine:
 
     async def _start(self, strategies: Sequence[Strategy]) -> None:
         config = self.config
+        self._thread = threading.get_ident()
         handlers = Registrations(
             SystemClock(),
             timeout_s=config.engine.hang_s_max,
@@ -424,17 +433,20 @@ class Engine:
         the pair's rules and its first book. Raises OrderRefused when it was not sent.
         Options as of `Strategy.buy`.
         """
+        self._check_thread()
         await self._until_known(symbol)
         return await self._send(self._live.buy(symbol, qty, **options))
 
     async def sell(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
         """Send an order to sell `qty` of the base currency; see `buy`."""
+        self._check_thread()
         await self._until_known(symbol)
         return await self._send(self._live.sell(symbol, qty, **options))
 
     async def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send 2 to 15 orders of one pair in one request; see `Strategy.submit_batch` and
         `buy`."""
+        self._check_thread()
         for row in orders if isinstance(orders, (list, tuple)) else ():
             if isinstance(row, (list, tuple)) and len(row) > 1:
                 await self._until_known(row[1])
@@ -453,6 +465,7 @@ class Engine:
         order that ends meanwhile counts as changed when it shows the quantity and the limit
         that were asked for; other changes it does not show.
         """
+        self._check_thread()
         self._check_order(order)
         _check_number("timeout_s", timeout_s)
         await self._until_known(order.symbol)
@@ -574,6 +587,11 @@ class Engine:
         except TimeoutError:
             raise NotAvailable(f"{missing()} within {timeout_s:g} s") from None
         return found
+
+    def _check_thread(self) -> None:
+        """Raise CallError on another thread than the loop's, where no order can be sent."""
+        if threading.get_ident() != self._thread:
+            raise CallError(ELSEWHERE)
 
     async def _until_known(self, symbol: object) -> None:
         """Wait a moment for a pair's rules and its first book, without which no order is

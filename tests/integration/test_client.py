@@ -318,6 +318,8 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Pat
             with pytest.raises(ConfigError, match="an engine named default is running already"):
                 await Engine.open(venue="local", symbols=SYMBOLS[:1])
             await wrong_calls(engine)
+            with pytest.raises(CallError, match="on another thread, hand the call over"):
+                await asyncio.to_thread(asyncio.run, engine.buy("BTC/USD", "0.001"))
         with pytest.raises(EngineStopped):
             engine.on("trading", print)
         twice = Strategy()
