@@ -19,9 +19,11 @@ from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.public_calls import Answer, PublicCalls
 from engine.net.own_thread import on_own_thread
 from engine.records import REST, Candle
+from engine.units import NS_PER_S, WallNs
 
 PACE_LOOK_S: Final = 0.05  # between two looks whether a call may be made
 CALL_DEADLINE_S: Final = 8.0  # 720 candles are 50 kB
+MINUTE_NS: Final = 60 * NS_PER_S
 KNOWN_NS: Final = 1 << 62  # however old, while it is kept
 
 
@@ -108,6 +110,16 @@ def _told(answer: Answer) -> list[Candle]:
         for row in rows
         if row.trades
     ]
+
+
+def suffices(told: Sequence[Candle], count: int, *, is_live: bool, now: WallNs) -> bool:
+    """Whether what the feeds have told needs nothing of REST: as many candles as are asked
+    for, of which no trade is missing. While the feed does not serve the pair, the newest
+    must be of the present interval, and whole."""
+    if len(told) < count or not all(candle.is_whole for candle in told[:-1]):
+        return False
+    newest = told[-1]
+    return is_live or (newest.is_whole and now < newest.interval_begin + newest.interval_min * MINUTE_NS)
 
 
 def joined(told: Sequence[Candle], by_rest: Sequence[Candle]) -> list[Candle]:

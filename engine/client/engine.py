@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import structlog
 
-from engine.client.candle_history import CandleHistory, joined
+from engine.client.candle_history import CandleHistory, joined, suffices
 from engine.client.handlers import Function, Registrations
 from engine.client.program import Program
 from engine.client.statistics import Statistics
@@ -344,7 +344,8 @@ class Engine:
         if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
             raise CallError(f"count is 1 to {ROWS_MAX}, not {count!r}: Kraken tells no more candles of an interval")
         told = context.candles(symbol, interval_min, count)
-        if len(told) == count and all(candle.is_whole for candle in told[:-1]):
+        is_live = context.state(symbol) is FeedState.LIVE
+        if suffices(told, count, is_live=is_live, now=SystemClock().wall_ns()):
             return told
         if self._candle_history is None:
             if interval_min not in intervals:
