@@ -15,6 +15,7 @@ from msgspec import Struct
 from engine.attach.engine import AttachedEngine
 from engine.records import BookTop
 from engine.telemetry import Histogram
+from engine.topology import PairRow
 from engine.units import NS_PER_US
 
 SAMPLE_S: Final = 1.0
@@ -141,11 +142,10 @@ class Sampler:
     def books(self) -> Books:
         """The books as they are now, of PAIRS_MAX pairs at most."""
         books: dict[str, tuple[Side, Side]] = {}
-        for view, board in zip(self._engine.view.shards, self._boards, strict=True):
-            for index, row in enumerate(view.rows):
-                if row.symbol and len(books) < PAIRS_MAX and (record := board.read(index)) is not None:
-                    top = BookTop(row.symbol, record)
-                    books[row.symbol] = _side(top.bids), _side(top.asks)
+        for shard, index, symbol in places_as_given([view.rows for view in self._engine.view.shards]):
+            if len(books) < PAIRS_MAX and (record := self._boards[shard].read(index)) is not None:
+                top = BookTop(symbol, record)
+                books[symbol] = _side(top.bids), _side(top.asks)
         return books
 
     def _since_last(self, hop: str, histogram: Histogram) -> "Durations":
@@ -170,6 +170,19 @@ class Sampler:
             if left <= 0:
                 return edge
         return self._edges_us[-1]
+
+
+def places_as_given(rows_of_shards: Sequence[Sequence[PairRow]]) -> list[tuple[int, int, str]]:
+    """(shard, index in it, pair) of every pair, in the order of `symbols`: they are spread
+    over the shards in turn.
+    """
+    places = [
+        (index, shard, row.symbol)
+        for shard, rows in enumerate(rows_of_shards)
+        for index, row in enumerate(rows)
+        if row.symbol
+    ]
+    return [(shard, index, symbol) for index, shard, symbol in sorted(places)]
 
 
 def _side(levels: Sequence[Any]) -> Side:

@@ -3,7 +3,8 @@
 from array import array
 
 from engine.page.account import Account, equity
-from engine.page.history import HEAT_SAMPLES_MAX, SAMPLES_MAX, Durations, History, Sample
+from engine.page.history import HEAT_SAMPLES_MAX, SAMPLES_MAX, Durations, History, Sample, places_as_given
+from engine.topology import plan_shards
 
 BOOKS = {"BTC/USD": (((99.0, 1.0),), ((101.0, 2.0),))}
 
@@ -47,6 +48,15 @@ def test_only_what_is_new_is_told_again():
     assert history.rows_since(5, "BTC/USD", "ack") == []
     unknown = history.rows_since(4, "NO/SUCH", "no such")[0]
     assert (unknown["bid"], unknown["p50"], unknown["counts"]) == (None, None, [])
+
+
+def test_the_first_pairs_are_those_of_the_configuration():
+    """However many shards they are spread over."""
+    symbols = [f"A{number:02d}/USD" for number in range(30)]
+    for count in (1, 2, 7):
+        rows = [shard.first_rows for shard in plan_shards(symbols, count)]
+        assert [symbol for _, _, symbol in places_as_given(rows)] == symbols
+        assert all(rows[shard][index].symbol == symbol for shard, index, symbol in places_as_given(rows))
 
 
 def test_equity_is_told_with_what_has_no_price():
