@@ -203,7 +203,9 @@ def has_keyring() -> bool:
 
 
 def store_in_file(credentials: Credentials, path: Path) -> None:
-    """Write a key into a new file of mode 0600; raises ConfigError when there is one."""
+    """Write a key into a new file of mode 0600; raises ConfigError when there is one, OSError,
+    which leaves none.
+    """
     text = "".join(
         f"{name} = {msgspec.json.encode(value).decode()}\n"
         for name, value in (("api_key", credentials.api_key), ("api_secret", credentials.secret.reveal()))
@@ -213,10 +215,14 @@ def store_in_file(credentials: Credentials, path: Path) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path} is there already; remove it with `engine keys remove`, or name another") from None
-    with open(fd, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)  # a part of a key, which would be in the way of the next attempt
+        raise
 
 
 def store_in_keyring(credentials: Credentials) -> None:

@@ -323,3 +323,16 @@ def test_a_keyring_that_keeps_nothing_is_none(monkeypatch) -> None:
     assert not has_keyring()
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert not has_keyring()
+
+
+def test_a_full_disk_leaves_no_part_of_a_key(tmp_path):
+    """It would be in the way of the next attempt."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            store_in_file(checked("the-public-part", "c2VjcmV0", "a test"), tmp_path / "key.toml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,14 @@
 """`engine new`: what it writes runs as it is, its tests pass, and live trading waits for the user's limits."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from engine.cli.setup.new import FILES, KINDS
+from engine.cli.setup.new import FILES, KINDS, new
 from engine.config import load_config
 from tests.integration.rig import PATIENCE_S, Engines, summary_of
 
@@ -99,3 +100,17 @@ def test_the_local_venue_never_reads_the_real_key(engines: Engines, tmp_path: Pa
 
     assert engine.stop() == 0
     assert "the local venue" in engines.logs()
+
+
+def test_a_full_disk_leaves_no_half_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in the way of the next attempt."""
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            new.main(["my-bot"], standalone_mode=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(tmp_path.iterdir()) == []

@@ -57,10 +57,21 @@ def new(path: Path, kind: str, as_json: bool) -> None:
         raise ConfigError(f"{name} cannot be an engine's name: it is {NAME_RULE}")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"{path} is there already, and not an empty folder; choose another name")
+    is_made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
-    for file, text in {**{file: template_text(kind, file, name) for file in FILES}, **OTHERS}.items():
-        with (path / file).open("x", encoding="utf-8") as out:
-            out.write(text)
+    written: list[Path] = []
+    try:
+        for file, text in {**{file: template_text(kind, file, name) for file in FILES}, **OTHERS}.items():
+            written.append(path / file)
+            with written[-1].open("x", encoding="utf-8") as out:
+                out.write(text)
+    except OSError:
+        # Half a folder would be in the way of the next attempt.
+        for each in written:
+            each.unlink(missing_ok=True)
+        if is_made:
+            path.rmdir()
+        raise
     if as_json:
         print_json({"name": name, "from": kind, "files": [str(path / file) for file in (*FILES, *OTHERS)]})
         return
