@@ -469,7 +469,8 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="a file (from the configuration's folder), package.module:Class, or an entry point's name"),
     ]
     name: Annotated[
-        str | None, Meta(description="names it in logs and status, once only; its class names it when left out")
+        str | None,
+        Meta(description=f"names it in logs and status, once only: {NAME_RULE}; its class names it when left out"),
     ] = None
     symbols: Annotated[
         tuple[str, ...] | None, Meta(description="the pairs it follows, of those above; all when left out")
@@ -510,7 +511,9 @@ class NoticeTargetConfig(Struct, frozen=True, kw_only=True, forbid_unknown_field
     address or a token, is never written here: see secret_file.
     """
 
-    name: Annotated[str, Meta(description="names it in logs, status and its secret's variable: KRAKEN_NOTICE_NAME")]
+    name: Annotated[
+        str, Meta(description=f"names it in logs, status and its secret's variable KRAKEN_NOTICE_NAME: {NAME_RULE}")
+    ]
     kind: Annotated[
         Literal["webhook", "slack", "discord", "telegram"],
         Meta(description="webhook: JSON by POST, of this engine's own form; the others: theirs"),
@@ -575,7 +578,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration. `Config()` reads BTC/USD from Kraken and runs no strategy."""
 
     name: Annotated[
-        str, Meta(description="names the run directory, so that two engines on one machine do not meet; a-z 0-9 _ -")
+        str, Meta(description=f"names the run directory, so that two engines on one machine do not meet; {NAME_RULE}")
     ] = "default"
     symbols: Annotated[tuple[str, ...], Meta(description="pairs to follow, as Kraken's v2 writes them: BASE/QUOTE")] = (
         "BTC/USD",

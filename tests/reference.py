@@ -457,7 +457,8 @@ def event_rows() -> Iterator[tuple[str, str, str]]:
 @cache
 def members_of(cls: type) -> tuple[Member, ...]:
     """The public members of a class, in the order of its source, read from the source itself."""
-    return tuple(_members_of(cls))
+    # Of one that is declared with its meaning and then given a value, the declaration.
+    return tuple({member.name: member for member in reversed([*_members_of(cls)])}.values())[::-1]
 
 
 def _members_of(cls: type) -> Iterator[Member]:

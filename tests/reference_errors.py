@@ -52,9 +52,9 @@ def errors_page() -> str:
             "## Kinds of errors of an order",
             prose(
                 "`order.error.kind` says what an error is about, whoever said no: the engine (`REFUSED`) or Kraken "
-                "(`REJECTED`, or an amend that was not done). *Try again* is `order.error.is_final` the other way "
-                "round: whether the same order may pass later, or the order, the account or the settings must change "
-                "first. The engine itself sends nothing twice."
+                "(`REJECTED`, or an amend that was not done). *Try again* says yes where "
+                "`order.error.is_final` is False: the same order may pass later. No: change the order, the account or "
+                "the settings first. The engine itself sends nothing twice."
             ),
             table(
                 ("kind", "try again", "what it is about"),

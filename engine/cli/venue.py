@@ -168,7 +168,12 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     metavar="MS[-MS]",
     help="How old the state is that the fault rest-lag shows.",
 )
-@click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
+@click.option(
+    "--ledger",
+    default="",
+    metavar="FILE",
+    help="Write every accepted order, its changes, its end and every fill to this file.",
+)
 @click.option(
     "--clock-offset-s", default=0.0, type=Finite(), show_default=True, help="Seconds by which REST's Time is wrong."
 )

@@ -70,7 +70,9 @@ SUPERVISOR: Final = measured("supervisor", measures.SUPERVISOR, ())
 NOTICES: Final = measured("notices", measures.NOTICES, ())
 NOTICE_TARGET: Final = measured("notices_target", measures.NOTICE_TARGET, ("target",))
 
-UP: Final = Family(f"{PREFIX}_up", "gauge", "1 while the engine runs; without one there is nothing but this.")
+UP: Final = Family(
+    f"{PREFIX}_up", "gauge", "1 while the engine runs. 0 while none does; then no other metric is served."
+)
 BUILD: Final = Family(
     f"{PREFIX}_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "native", "venue")
 )

@@ -237,7 +237,7 @@ class StatusWatch:
     def _hangs(self, hanging: Mapping[str, str]) -> Iterator[Told]:
         seen, self._hanging = self._hanging, dict(hanging)
         for name in hanging.keys() - seen.keys():
-            yield "strategy_hang", f"strategy {name} hangs: {hanging[name]}; it gets no new order until it returns"
+            yield "strategy_hang", f"strategy {name}: {hanging[name]}; its orders are refused until it returns"
         for name in seen.keys() - hanging.keys():
             yield "strategy_hang", f"strategy {name} has returned, and trades again"
 

@@ -30,7 +30,7 @@ def names_of(measures: Sequence[Measure]) -> tuple[str, ...]:
     return tuple(measure.name for measure in measures)
 
 
-_SIGN_OF_LIFE: Final = Measure("heartbeat_ns", "Its last sign of life, in ns of the monotonic clock.", "moment")
+_SIGN_OF_LIFE: Final = Measure("heartbeat_ns", "Its last sign of life.", "moment")
 _CONNECTED: Final = Measure("connected", "Whether its WebSocket is connected now.", "level")
 _FRAMES: Final = (
     Measure("frames", "WebSocket frames that were received."),
@@ -78,7 +78,7 @@ FEED: Final = (
     Measure("candles_received", "Candles of Kraken's own channel, which ours are compared with."),
     Measure(
         "candles_compared",
-        "Candles of ours, of trades alone, that were compared with Kraken's, of the channel or REST.",
+        "Candles made from trades only that were compared with Kraken's, from its channel or REST.",
     ),
     Measure(
         "candles_differing",
@@ -143,11 +143,7 @@ PRIVATE_FEED: Final = (
     Measure("gaps", "Messages that never came; the channel was asked for anew."),
     Measure("held_back", "Facts that waited because the account ring was full."),
     Measure("tokens", "Tokens that it used."),
-    Measure(
-        "subscriptions",
-        "Of the private feed, as all below but the last: channels whose snapshot has come, with no gap since.",
-        "level",
-    ),
+    Measure("subscriptions", "Channels whose snapshot has come, with no gap since.", "level"),
     _PING,
 )
 ROUTER: Final = (

@@ -279,8 +279,8 @@ class Fill(Struct, frozen=True, array_like=True, kw_only=True, tag="f"):
     """maker or taker; empty when Kraken did not say."""
     kraken_time: WallNs
     received_at: MonoNs
-    """When the news reached this host; 0 of a fill that another order router heard of, and
-    died."""
+    """When the news reached this host; 0 if the router that received the fill has died
+    since."""
     _order: Any = None
     """See `order`; None in the ring."""
 
