@@ -203,8 +203,8 @@ def has_keyring() -> bool:
 
 
 def store_in_file(credentials: Credentials, path: Path) -> None:
-    """Write a key into a new file of mode 0600; raises ConfigError when there is one, OSError,
-    which leaves none.
+    """Write a key into a new file of mode 0600; raises ConfigError when there is one, and
+    OSError, which leaves none.
     """
     text = "".join(
         f"{name} = {msgspec.json.encode(value).decode()}\n"

@@ -60,7 +60,7 @@ class AccountReader:
             open_orders = ask(self._router_path, {"command": "orders"}, ANSWER_S).get("orders") or []
             orders = tuple({name: order[name] for name in ORDER_COLUMNS} for order in open_orders[:ORDERS_MAX])
             held = ask(self._router_path, {"command": "balances"}, ANSWER_S)
-            # None while the router does not know them: it has just been started, for example.
+            # None while the router does not know them, as after its start.
             balances = tuple(held.get("balances") or ())
             notes.append(held.get("reason") or "")
         except EngineError as error:
