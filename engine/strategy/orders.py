@@ -71,8 +71,8 @@ class Order(OrderView, eq=False):
     async def until_acknowledged(self, timeout_s: float | None = 10.0) -> Self:
         """Wait until Kraken has acknowledged the order.
 
-        Raises OrderRefused when the engine or Kraken says no, TimeoutError and EngineStopped
-        as `until`.
+        Raises OrderRefused when the engine or Kraken says no, TimeoutError and
+        EngineStopped as `until`.
         """
         await self.until(lambda order: bool(order.order_id) or not order.is_open, timeout_s)
         if self.state in (OrderState.REFUSED, OrderState.REJECTED):

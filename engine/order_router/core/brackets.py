@@ -251,7 +251,9 @@ class Brackets:
         return self._now.mono >= (pace.target_at if is_deep else since_thin)
 
     def _note_no_book(self, bracket: Bracket, pace: _Pace) -> None:
-        """Tell once of a book that does not come: its strategy may have given the pair back."""
+        """Tell once of a book that does not come: its strategy may have given the pair
+        back.
+        """
         now = self._now.mono
         if pace.no_book_since is None:
             pace.no_book_since = now

@@ -118,9 +118,9 @@ class OrderRecords:
         self._told: list[tuple[Record, Change, MonoNs]] = []
         # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
-        # When the terms of open orders were told last in this process's life (they were sent,
-        # found or amended), when that began, and how far the wall clock was ahead then: by
-        # these the others' age is told.
+        # When the terms of open orders were told last in this process's life (they were
+        # sent, found or amended), when that began, and how far the wall clock was ahead
+        # then: by these the others' age is told.
         self._terms_at: dict[str, MonoNs] = {}
         self._began_at = now.mono
         self._wall_ahead_ns = now.wall - now.mono
