@@ -143,7 +143,7 @@ class ForkServer:
         self._forget(self._process)
         log.error("the fork server ended", code=self._process.returncode)
         self._end_unwatched()
-        children = list(self._children.values())
+        children = [child for child in self._children.values() if child.alive]
         unstarted = [*self._unwatched.values(), *(asked.on_exit for asked in self._asked.values())]
         self._children.clear()
         self._unwatched.clear()

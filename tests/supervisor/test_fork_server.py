@@ -121,6 +121,27 @@ def test_an_end_is_noticed_though_the_fork_server_stands_still(unwritten_launch:
     run(scenario)
 
 
+def test_one_that_stands_still_when_a_process_ends_and_is_killed_for_it_has_a_successor(unwritten_launch: int) -> None:
+    async def scenario(server: ForkServer, launch: int) -> None:
+        lives = [Life(server, unwritten_launch) for _ in range(2)]
+        for life in lives:
+            await life.begun.wait()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        assert lives[0].child is not None
+        await lives[0].child.stop(20.0)
+        asked = Life(server, launch)
+        server.kill()
+        for life in (*lives, asked):
+            await life.over.wait()
+        again = Life(server, launch)
+        await again.over.wait()
+        assert again.codes == [1]
+        assert [life.codes for life in (*lives, asked)] == [[None]] * 3
+
+    run(scenario)
+
+
 def test_a_request_that_cannot_be_sent_is_refused_like_any_other_failure() -> None:
     async def scenario(server: ForkServer, launch: int) -> None:
         life = Life(server, NOT_OPEN)
