@@ -102,7 +102,8 @@ class KrakenTime:
         """True if this lies far ahead of our wall clock and of everything told, and what
         came before it did not.
         """
-        if ahead_ns <= max(self._now.wall, self.now(), self.least()) - self._now.mono + ALONE_NS:
+        is_usual = self.ahead_ns is not None and ahead_ns <= self.ahead_ns + ALONE_NS  # hot: nearly all are
+        if is_usual or ahead_ns <= max(self._now.wall, self.least()) - self._now.mono + ALONE_NS:
             self._alone = None
             return False
         before, self._alone = self._alone, (ahead_ns, received_at)
@@ -116,7 +117,8 @@ class KrakenTime:
             return
         # Nothing is certain that messages do not tell any more: a date may be of a clock
         # that is ahead.
-        most_ns, mono = self.ahead_ns + self._now.mono - _elapsed_ns(self._now.mono), self._now.mono
+        mono = self._now.mono
+        most_ns = self.ahead_ns + mono - _elapsed_ns(mono)
         if most_ns < self._least_ns:
             self._least_ns, self._least_at = most_ns, mono
 
