@@ -82,6 +82,10 @@ class EngineCollector(Collector):
         if (trading := engine.view.trading) is not None:
             yield from _measured(families.PRIVATE_FEED, {(): trading.private_feed}, epoch_s)
             yield from _measured(families.ROUTER, {(): trading.counters}, epoch_s)
+            # The router's word: it sees a strategy that keeps the interpreter's lock, which
+            # the engine's own process cannot count.
+            hanging = trading.status().get("hanging", {})
+            yield _labelled(families.HANGING, [((each.name,), each.name in hanging) for each in engine.view.strategies])
             yield from _trading(summary)
 
 

@@ -110,6 +110,10 @@ RING_LAG: Final = Family(
 )  # fmt: skip
 BEST_BID: Final = Family(f"{PREFIX}_pair_best_bid", "gauge", "The best bid; absent while nobody bids.", ("symbol",))
 BEST_ASK: Final = Family(f"{PREFIX}_pair_best_ask", "gauge", "The best ask; absent while nobody offers.", ("symbol",))
+HANGING: Final = Family(
+    f"{PREFIX}_trading_hanging", "gauge", "1 while its orders are refused, for a callback of its does not return.",
+    ("strategy",),
+)  # fmt: skip
 IS_OPEN: Final = Family(f"{PREFIX}_trading_open", "gauge", "1 while orders are taken.")
 MODE: Final = Family(f"{PREFIX}_trading_mode", "gauge", "1 of the present mode, 0 of the others.", ("mode",))
 REALIZED: Final = Family(
@@ -137,4 +141,4 @@ def families() -> Iterator[Family]:
     yield from (BEST_BID, BEST_ASK)
     for room in (PRIVATE_FEED, ROUTER, HOST, STRATEGY, SUPERVISOR, NOTICES, NOTICE_TARGET):
         yield from (each.family for each in room)
-    yield from (IS_OPEN, MODE, REALIZED, UNREALIZED, FEES, POSITION, RATE, RATE_LIMIT)
+    yield from (HANGING, IS_OPEN, MODE, REALIZED, UNREALIZED, FEES, POSITION, RATE, RATE_LIMIT)

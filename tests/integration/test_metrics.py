@@ -71,6 +71,35 @@ def test_a_run_tells_its_metrics(engines: Engines):
     assert not Path(f"/proc/{watching}").exists()
 
 
+STANDS_STILL = """
+import time
+from pathlib import Path
+
+from engine import Strategy
+
+
+class Still(Strategy):
+    def on_book(self, book):
+        while self.context.trading.is_open and not Path("go").exists():
+            time.sleep(0.01)
+"""
+
+
+def test_a_strategy_that_stands_still_is_told_by_the_router(engines: Engines):
+    """From the moment that its orders are refused until it returns."""
+    (engines.folder / "still.py").write_text(STANDS_STILL)
+    (engines.folder / "engine.toml").write_text('engine.hang_s_max = 1.0\n[[strategy]]\ntarget = "still.py"\n')
+    engines.start("engine.toml", *CALM, "--symbols", "BTC/USD", "--metrics", 0)
+    url = address_of(engines)
+
+    def hanging() -> float | None:
+        return scrape(url).get(("kraken_engine_trading_hanging", "Still"))
+
+    eventually(lambda: hanging() == 1, "its orders are refused")
+    (engines.folder / "go").touch()
+    eventually(lambda: hanging() == 0, "they are taken again")
+
+
 def test_a_feed_that_starts_again_resets_nothing(engines: Engines):
     """Its successor counts on; only its processor time begins at 0."""
     engine = engines.start(*CALM, "--metrics", 0)
