@@ -57,6 +57,7 @@ LOOK_S: Final = 0.05
 SECONDS_MAX: Final = 1e9  # thirty years
 TICK_S: Final = 3600.0  # the supervisor's own report is not used here
 NAME: Final = "program"
+TOLD_OF_AMENDS: Final = {"qty", "limit", "post_only"}  # what an order that has ended shows of an amend
 
 ELSEWHERE: Final = (
     "orders are sent on the thread of the loop that opened the engine; on another thread, hand the call over: "
@@ -81,6 +82,8 @@ class Engine:
         self._program: Program | None = None
         # REST's candles; None where it is not to be asked.
         self._candle_history: CandleHistory | None = None
+        # By an order's id, the newest amend that is waited for.
+        self._newest_amends: dict[str, object] = {}
         # The supervisor's run, until the engine has ended.
         self._running: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -476,10 +479,24 @@ class Engine:
             raise OrderRefused(f"{order.id} cannot be amended now: {why}", order)
         if not program.amend(order, **options):
             raise OrderRefused(order.reason or f"{order.id} cannot be amended now", order)
-        await order.until(lambda it: not it.is_amending, timeout_s)
+        mine = self._newest_amends[order.id] = object()
+
+        def is_answered(it: Order) -> bool:
+            # An open order that shows other terms, and no reason: the report is older than the
+            # amend, or a router that died took it along. Of several amends the newest wins.
+            is_newest = self._newest_amends.get(it.id) is mine
+            is_unheard = it.is_working and not it.reason and is_newest and _differs(it, options)
+            return not it.is_amending and not is_unheard
+
+        try:
+            await order.until(is_answered, timeout_s)
+        finally:
+            if self._newest_amends.get(order.id) is mine:
+                del self._newest_amends[order.id]
         if order.is_working and order.reason:
             raise OrderRefused(order.reason, order)
-        if not order.is_working and not _shows(order, options):
+        asked = {name for name, value in options.items() if value is not None}
+        if not order.is_working and (_differs(order, options) or asked - TOLD_OF_AMENDS):
             why = f"it is {order.state}" if not order.report.is_ending else "a cancel of it is under way"
             raise OrderRefused(f"{order.id} does not show the change: {order.reason or why}", order)
         return order
@@ -626,14 +643,11 @@ def _check_number(name: str, given: object) -> None:
         raise CallError(f"{name} is a number of seconds, not {given!r}")
 
 
-def _shows(order: Order, asked: AmendOptions) -> bool:
-    """Whether an order has the quantity and limit that an amend asked for; False for one
-    that asked for what no report of an order tells."""
+def _differs(order: Order, asked: AmendOptions) -> bool:
+    """Whether an order shows another quantity or limit than an amend asked for."""
     terms = {"qty": order.qty, "limit": order.limit_price}
-    return all(
-        name in terms and as_decimal(name, value) == terms[name]
-        for name, value in asked.items()
-        if name != "post_only" and value is not None
+    return any(
+        as_decimal(name, value) != terms[name] for name, value in asked.items() if name in terms and value is not None
     )
 
 

@@ -228,6 +228,39 @@ def test_a_program_that_is_canceled_still_ends_its_orders() -> None:
     assert statuses[0]["ledger"]["agree"]
 
 
+def test_amends_that_are_put_on_top_of_one_another_return_and_one_that_is_lost_does_not() -> None:
+    """A router that dies takes the amend that waited with it: nothing came of that one."""
+
+    async def program() -> None:
+        slow = "--rate 0 --engine-latency-ms 300"
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=slow) as engine:
+            book, pair = await engine.book("BTC/USD"), await engine.pair("BTC/USD")
+            await engine.until_trading()
+            assert book.best_bid is not None
+            limit = pair.round_price(book.best_bid.price / 2, "down")
+            order = await engine.buy("BTC/USD", "0.001", limit=limit)
+            await order.until_acknowledged()
+            done = await asyncio.gather(*(engine.amend(order, limit=limit - step) for step in (1, 2, 3)))
+            assert done == [order] * 3
+            assert order.limit_price == limit - 3
+
+            first = asyncio.ensure_future(engine.amend(order, limit=limit - 4))
+            lost = asyncio.ensure_future(engine.amend(order, limit=limit - 5))
+            await until(lambda: order.is_amending, "the amends are under way")
+            (router,) = (
+                child
+                for child in psutil.Process().children(recursive=True)
+                if "order_router" in " ".join(child.cmdline())
+            )
+            router.kill()
+            (outcome,) = await asyncio.gather(lost, return_exceptions=True)
+            await asyncio.gather(first, return_exceptions=True)
+            assert isinstance(outcome, TimeoutError | OrderRefused)
+            assert order.limit_price != limit - 5
+
+    run(program)
+
+
 def test_one_who_waits_is_told_when_the_engine_ends() -> None:
     """The venue dies: no wait goes on for ever."""
 
