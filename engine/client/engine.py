@@ -482,8 +482,9 @@ class Engine:
         mine = self._newest_amends[order.id] = object()
 
         def is_answered(it: Order) -> bool:
-            # An open order that shows other terms, and no reason: the report is older than the
-            # amend, or a router that died took it along. Of several amends the newest wins.
+            # An open order that shows other terms, and no reason: the report is older than
+            # the amend, or a router that died took it along. Of several amends the newest
+            # wins.
             is_newest = self._newest_amends.get(it.id) is mine
             is_unheard = it.is_working and not it.reason and is_newest and _differs(it, options)
             return not it.is_amending and not is_unheard
