@@ -15,7 +15,7 @@ import msgspec
 
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, MisuseError
-from engine.net.control_socket import ask_shared
+from engine.net.control_socket import ANSWER_DEADLINE_S, ask_shared
 from engine.processes.callback_words import SEEN_NS, CallbackWords
 from engine.processes.run_view import RunFacts, RunMap, RunView
 from engine.readable import is_readable
@@ -52,14 +52,14 @@ class AttachedEngine:
         self._is_there = is_there
 
     @classmethod
-    def open(cls, control_path: Path) -> "AttachedEngine":
-        """Attach to the engine behind a control socket.
+    def open(cls, control_path: Path, deadline_s: float = ANSWER_DEADLINE_S) -> "AttachedEngine":
+        """Attach to the engine behind a control socket, which has so long to answer.
 
         Raises NobodyListens when there is none, ConfigError for one of another version, or
         with why it cannot answer.
         """
         socket = _identity(control_path)
-        answer, descriptors = ask_shared(control_path, {"command": "status"})
+        answer, descriptors = ask_shared(control_path, {"command": "status"}, deadline_s)
         if "error" in answer:
             raise ConfigError(str(answer["error"]))
         segments: list[Segment] = []

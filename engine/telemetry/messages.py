@@ -624,6 +624,12 @@ MESSAGES: Final = (
         "As it says: another engine with another `name`.",
     ),
     M(
+        "timer stopped",
+        "A strategy has set its timer_s to what is no number of seconds; `reason` says to what.",
+        "on_timer is not called any more.",
+        "Set timer_s to a number of seconds, or to 0.",
+    ),
+    M(
         "fell behind",
         "A strategy was slower than its records.",
         "What was overwritten or too old is skipped and counted; it gets the newest state.",

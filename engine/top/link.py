@@ -18,7 +18,7 @@ from engine.attach.engine import AttachedEngine
 from engine.attach.process_usage import ProcessUsage, usage_of
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError
-from engine.net.control_socket import NobodyListens, ask
+from engine.net.control_socket import ANSWER_DEADLINE_S, NobodyListens, ask
 from engine.screen.watcher import Picture, Watcher
 from engine.telemetry import Heartbeat
 from engine.telemetry.warning_ring import Warned
@@ -29,6 +29,7 @@ ATTACH_EVERY_NS: Final = NS_PER_S
 # The router is asked for its orders when the rings cannot tell them all; that takes it up
 # to twenty milliseconds when it has a thousand.
 ORDERS_EVERY_NS: Final = 10 * NS_PER_S
+SILENT_ANSWER_S: Final = 0.2
 ORDERS_ANSWER_S: Final = 2.0
 MEGABYTE: Final = 1_000_000
 
@@ -118,8 +119,10 @@ class Link:
         if now - self._attach_at < ATTACH_EVERY_NS:
             return
         self._attach_at = now
+        # One that lives and is silent may stand still: what is known is shown meanwhile.
+        deadline_s = SILENT_ANSWER_S if engine is not None and engine.is_alive else ANSWER_DEADLINE_S
         try:
-            found = AttachedEngine.open(self._control_path)
+            found = AttachedEngine.open(self._control_path, deadline_s)
         except NobodyListens:
             self._lose(engine)
         except ConfigError as error:
