@@ -180,6 +180,6 @@ def test_a_place_that_is_taken_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="is there already, and not an empty directory"):
         copy_state(tmp_path / "state", Path(place))
-    with pytest.raises(ConfigError, match="is there already, and not an empty directory|holds a state already"):
+    with pytest.raises(ConfigError, match=r"is there already, and not an empty directory|holds a state already"):
         restore_state(tmp_path / "state", Path(place), ManualClock())
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
