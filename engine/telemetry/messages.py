@@ -626,7 +626,7 @@ MESSAGES: Final = (
     M(
         "timer stopped",
         "A strategy has set its timer_s to what is no number of seconds; `reason` says to what.",
-        "on_timer is not called any more.",
+        "No call of on_timer follows.",
         "Set timer_s to a number of seconds, or to 0.",
     ),
     M(
