@@ -14,7 +14,7 @@ from typing import Final, NewType
 
 from msgspec import Struct
 
-from engine.units import NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs, WallNs
 
 RateCost = NewType("RateCost", int)
 """Hundredths of Kraken's count."""
@@ -189,6 +189,12 @@ class RateCounters:
         self._reserve_percent = reserve_percent
         # By pair, those that were asked for.
         self.counters: dict[str, RateCounter] = {}
+        # By Kraken's clock: what it counts later includes every request that was answered.
+        self.counts_all_from = WallNs(0)
+
+    def answered(self, at: WallNs) -> None:
+        """Note that Kraken has answered a request that it received at `at` by its clock."""
+        self.counts_all_from = max(self.counts_all_from, at)
 
     def of(self, symbol: str) -> RateCounter:
         """The counter of a pair."""

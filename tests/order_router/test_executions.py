@@ -19,7 +19,7 @@ from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
 from engine.orders.rings.reports import Fill, Position
 from engine.orders.venue_facts import ExecutionFact, Fee, FeedAlive, FeedLost, OrderLookup
-from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import AT, fact, limit, submitted, trade
 
@@ -353,3 +353,27 @@ def test_a_fill_that_rest_tells_of_a_pair_listed_since_has_its_fee(account: Acco
     position = account.core.blotter.positions.of(STRATEGY, "ETH/USD")
 
     assert (position.qty, position.fees) == (1, Decimal("0.36"))
+
+
+@pytest.mark.parametrize(("row_ms", "is_taken"), [(-1, False), (0, True)])
+def test_a_count_from_before_a_request_that_was_answered_lowers_nothing(row_ms, is_taken):
+    """Rows come on a connection of their own: one may have been on its way while a batch was sent and answered."""
+    rig = RouterRig()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    key = "quoter000000000001"
+    rig.command(Submit(STRATEGY, key, limit(price="95"), rig.clock.mono_ns(), 0))
+    (request,) = rig.socket.take()
+    answered_at = WallNs(AT + 500 * NS_PER_MS)
+    time_in = "2001-09-09T01:46:40.500000Z"
+    result = {"order_id": "O1", "cl_ord_id": key}
+    rig.frame({"method": "add_order", "req_id": request["req_id"], "success": True, "result": result,
+               "time_in": time_in, "time_out": time_in})  # fmt: skip
+    counter = rig.core.rates.of(limit().symbol)
+    before = counter.level
+    at = WallNs(answered_at + row_ms * NS_PER_MS)
+    rig.fact(fact("new", order_id="O2", cl_ord_id="other", symbol="BTC/USD", rate_count=Decimal(0), at=at))
+
+    assert before > 0
+    assert (counter.level == 0) is is_taken

@@ -463,8 +463,11 @@ class NewOrders:
         """Send the amends that wait no longer; refuse those that waited too long."""
         for key, waiting in self.waiting_amends:
             order = self._blotter.open.get(key)
-            if order is None or order.cancel_wanted:
-                self.waiting_amends.take(key)  # its end is told, or will be
+            if order is None:
+                self.waiting_amends.take(key)  # its end is told
+            elif order.cancel_wanted:
+                self.waiting_amends.take(key)
+                self._records.report(order)  # no amend of it waits any more, and its end may take a while
             elif self.waiting_amends.is_late(waiting, now):
                 self.waiting_amends.take(key)
                 self._records.report(order, waiting.why.within(AMEND_REFUSED))

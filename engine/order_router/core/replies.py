@@ -118,6 +118,7 @@ class OrderReplies:
         purpose, what, error = answer.purpose, answer.meaning, answer.error or ""
         if purpose is None:
             return
+        self._rates.answered(answer.time_in or self._kraken.least())
         if what is not None and what.kind is ErrorKind.RATE_LIMIT:
             self._note_rate_limit(purpose.keys)
         match purpose.what:
