@@ -178,7 +178,8 @@ class AccountFacts:
         self._records.commit(records, received_at=fact.received_at)
         # The strategy has it; what follows can wait.
         if fact.rate_count is not None and fact.symbol is not None:
-            # Rows come on another connection than answers, and may be much later than these.
+            # Rows come on another connection than answers, and may be much later than
+            # these.
             has_all = fact.timestamp >= self._rates.counts_all_from and self._has_counted_all(order)
             self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, has_all=has_all)
         if not fact.is_snapshot:
