@@ -216,7 +216,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def risk_counts_what_is_open_as_what_it_is(self) -> None:
-        """A position limit is met to the last digit, and the self-trade guard at the very price."""
+        """A position limit is met to the last digit, and the self-trade guard at the very price, or prices."""
         if not self.key:
             return
         lot = D(1).scaleb(-self.kraken.qty_decimals)
@@ -232,8 +232,9 @@ class Life(RuleBasedStateMachine):
             assert (why is not None) is is_refused, why
         other = "sell" if self.side == "buy" else "buy"
         tick = D(1).scaleb(-self.kraken.price_decimals)
+        own = {self.limit, self.asked[0] if self.asked else self.limit}  # an amend under way may have been carried out
         for price in {self.kraken.round_price(self.limit, "down"), self.kraken.round_price(self.limit, "up")}:
-            meets = price <= self.limit if other == "sell" else price >= self.limit
+            meets = any(price <= limit if other == "sell" else price >= limit for limit in own)
             if price >= tick:
                 intent = make_intent(self.kraken, other, D(1), {"limit": price}, self.now)
                 why = self.ask(RiskLimits(price_collar_percent=D(10**9)), intent)
