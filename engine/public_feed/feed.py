@@ -60,6 +60,7 @@ from engine.records import (
     pack_venue_status,
     pair_index_of,
     unpack_candle,
+    unpack_pair,
     unpack_trade,
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
@@ -743,7 +744,14 @@ class PublicFeed:
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
         pair_index = self._session.feeds[pair.symbol].pair_index
-        rules = pair_rules(pair, event.base_decimals, event.quote_decimals)
+        base_decimals, quote_decimals = event.base_decimals, event.quote_decimals
+        if base_decimals is None or quote_decimals is None:
+            # A pair may be told before the assets are, to a process that begins; the board
+            # has them from the one before. Kraken's ledger rounds by them.
+            base_known, quote_known = self._asset_decimals_on_board(pair_index)
+            base_decimals = base_known if base_decimals is None else base_decimals
+            quote_decimals = quote_known if quote_decimals is None else quote_decimals
+        rules = pair_rules(pair, base_decimals, quote_decimals)
         record = pack_pair(pair_index, pair.price_precision, pair.qty_precision, rules, self._session.heard_at)
         # On the board first, so that no book of the pair is published before its data.
         self._board.store(self._shard.pair_slot(pair_index), record)
@@ -751,6 +759,14 @@ class PublicFeed:
         self._pairs_published[pair_index] = (pair.price_precision, pair.qty_precision)
         if pair_index in self._pair_waits and self._is_pair_published(self._session.feeds[pair.symbol]):
             self._end_pair_wait(pair_index)
+
+    def _asset_decimals_on_board(self, pair_index: int) -> tuple[int | None, int | None]:
+        """Of a pair's base and quote currency, as they were published last."""
+        record = self._board_reader.read(self._shard.pair_slot(pair_index))
+        if record is None:
+            return None, None
+        _, _, rules = unpack_pair(record)
+        return rules.base_decimals, rules.quote_decimals
 
     def _is_pair_published(self, feed: BookFeed) -> bool:
         """Whether the data of the pair are published in the precision of its book, which

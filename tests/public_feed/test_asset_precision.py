@@ -68,6 +68,17 @@ def test_assets_and_pairs_may_come_apart(frames: tuple[bytes, ...]) -> None:
     assert decimals(seen(market)) == (4, 4)
 
 
+def test_a_pair_that_is_told_to_a_new_feed_before_the_assets_keeps_their_precisions() -> None:
+    """It has changed just when the feed began anew: what an earlier life published of its assets holds."""
+    market = Market(symbols=SYMBOLS)
+    market.take(instrument(ASSETS, f"{PENGU},{EUR}", "snapshot"))
+    market.start_feed()
+    market.take(instrument("", PENGU.replace('"price_precision":6', '"price_precision":5')))
+
+    assert decimals(seen(market)) == (4, 4)
+    assert seen(market).price_decimals == 5
+
+
 def test_an_asset_that_changes_alone_changes_its_pairs_and_no_others() -> None:
     """Kraken tells the asset that changed, and not its pairs."""
     market = Market(symbols=SYMBOLS)
