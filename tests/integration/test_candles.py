@@ -70,7 +70,8 @@ def test_candles_of_trades_are_those_of_rest(engines: Engines) -> None:
                 assert all(one.closed for one in candles[:-1])
                 assert {one.interval_min for one in candles} == {interval_min}
             await until(  # a minute without trades has no candle
-                lambda: all(sum(one.interval_min == each for one in told) >= 12 for each in (1, 5, 60)), "history"
+                lambda: all(sum(one.closed and one.interval_min == each for one in told) >= 12 for each in (1, 5, 60)),
+                "history; the forming ones, which trades tell again and again, are none",
             )
             rows = await asyncio.to_thread(rows_of, venue["rest"])
             history = [one for one in told if one.interval_min == 1 and one.closed]
