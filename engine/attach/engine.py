@@ -15,7 +15,7 @@ import msgspec
 
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, MisuseError
-from engine.net.control_socket import ANSWER_DEADLINE_S, ask_shared
+from engine.net.control_socket import ANSWER_DEADLINE_S, NobodyListens, ask_shared
 from engine.processes.callback_words import SEEN_NS, CallbackWords
 from engine.processes.run_view import RunFacts, RunMap, RunView
 from engine.readable import is_readable
@@ -68,6 +68,8 @@ class AttachedEngine:
             # Who stays looks at each page again and again, but seldom at all of a ring.
             segments.extend(Segment.attach(fd, writable=False, populate=False) for fd in descriptors)
             return cls(mapped, segments, lambda: _identity(control_path) == socket)
+        except ProcessLookupError:  # it has died since it answered
+            raise NobodyListens("it has died") from None
         except (msgspec.ValidationError, LayoutMismatch, MisuseError, ValueError, KeyError):
             for fd in descriptors[len(segments) :]:
                 os.close(fd)

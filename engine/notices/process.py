@@ -3,10 +3,12 @@ process could be.
 
     every LOOK_S                             RunWatch.look ─► the targets' mailboxes ─► what is due is sent
     SIGTERM, when all else has ended    ─►   the last look, and the last message
-    the engine's process dies           ─►   the same: this one outlives it for as long as that takes
+    the engine's process dies           ─►   the same: this one outlives it for as long as that takes,
+                                             though it died before the first look
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,16 +51,20 @@ async def run_notices(launch: NoticesLaunch) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))  # a run may end while this process is starting
     clock = SystemClock()
+    handed_over = take_over(launch.secrets_fd)
+    sender = Sender(launch.name, launch.venue, launch.is_kraken)
+    targets = [Target(each, load_secret(each, handed_over), sender, clock) for each in launch.targets]
     try:
         engine = await asyncio.to_thread(AttachedEngine.open, Path(launch.control_path))
     except NobodyListens:
-        return  # it has ended already
+        if os.getppid() != launch.engine_pid:  # it died before it could be looked at; else it has ended already
+            last = notice("stop", clock.wall_ns(), _death_text(launch))
+            await _tell_last(targets, last, FLUSH_AFTER_DEATH_S)
+            await _close(targets)
+        return
     except ConfigError as error:  # it is of this version: it only cannot answer now, and starts us again
         log.error("the engine cannot be read", reason=str(error))
         return
-    handed_over = take_over(launch.secrets_fd)
-    sender = Sender(launch.name, engine.identity.venue, launch.is_kraken)
-    targets = [Target(each, load_secret(each, handed_over), sender, clock) for each in launch.targets]
     counters = NoticeCounters(
         Counters(
             Segment.attach(launch.counters_fd).memory, notices_counter_names([each.name for each in launch.targets])
@@ -69,7 +75,7 @@ async def run_notices(launch: NoticesLaunch) -> None:
     try:
         await teller.run(asked)
     finally:
-        await asyncio.gather(*(target.close() for target in targets))
+        await _close(targets)
 
 
 class NoticeCounters:
@@ -138,9 +144,8 @@ class Teller:
             await _wait(asked, LOOK_S)
         has_died = not self._engine.is_alive
         self._look()
-        self._put("stop", self._death_text() if has_died else await self._end_text())
-        flush_s = FLUSH_AFTER_DEATH_S if has_died else self._launch.flush_s
-        await asyncio.gather(*(target.flush(flush_s) for target in self._targets))
+        last = notice("stop", self._clock.wall_ns(), _death_text(self._launch) if has_died else await self._end_text())
+        await _tell_last(self._targets, last, FLUSH_AFTER_DEATH_S if has_died else self._launch.flush_s)
         self._counters.write(self._watch.reports_missed, self._clock)
 
     def _look(self) -> None:
@@ -174,12 +179,23 @@ class Teller:
             return "the engine ends, and does not say why"
         return "the engine ends, as it was asked to" if reason == CLEAN else f"the engine ends: {reason}"
 
-    def _death_text(self) -> str:
-        orders = ""
-        if self._engine.view.trading is not None:
-            does = "cancels" if self._launch.on_engine_loss == "cancel" else "keeps"
-            orders = f"; the order router {does} its open orders and ends, too"
-        return f"the engine's process (pid {self._engine.identity.pid}) has died without a word{orders}"
+
+def _death_text(launch: NoticesLaunch) -> str:
+    orders = ""
+    if launch.has_trading:
+        does = "cancels" if launch.on_engine_loss == "cancel" else "keeps"
+        orders = f"; the order router {does} its open orders and ends, too"
+    return f"the engine's process (pid {launch.engine_pid}) has died without a word{orders}"
+
+
+async def _tell_last(targets: Sequence[Target], last: Notice, deadline_s: float) -> None:
+    for target in targets:
+        target.put(last)
+    await asyncio.gather(*(target.flush(deadline_s) for target in targets))
+
+
+async def _close(targets: Sequence[Target]) -> None:
+    await asyncio.gather(*(target.close() for target in targets))
 
 
 async def _wait(asked: asyncio.Event, seconds: float) -> None:

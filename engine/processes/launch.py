@@ -195,10 +195,16 @@ class NoticesLaunch(Struct, frozen=True, kw_only=True):
 
     name: str
     """Of the engine."""
+    engine_pid: int
+    """Of the engine's process, which starts this one."""
     control_path: str
     targets: tuple[NoticeTargetConfig, ...]
+    venue: str
+    """The URL of the venue's public WebSocket."""
     is_kraken: bool
     """Whether the engine's venue is Kraken."""
+    has_trading: bool
+    """Whether the engine trades."""
     on_engine_loss: OnLoss
     flush_s: float
     """For the last message, when the engine ends."""

@@ -27,9 +27,11 @@ END_S: Final = FLUSH_S + 2.0  # with the question why the engine ends, and Pytho
 class Notices:
     """The process that sends notices, and its memory."""
 
-    def __init__(self, config: Config, venue: str, control_path: Path, secrets_fd: int, clock: Clock) -> None:
-        """`venue` is what the run is told to be on; `secrets_fd` has what the environment
-        held for the targets, and stays the caller's.
+    def __init__(
+        self, config: Config, venue: str, has_trading: bool, control_path: Path, secrets_fd: int, clock: Clock
+    ) -> None:
+        """`venue` is what the run is told to be on, and whether it trades there;
+        `secrets_fd` has what the environment held for the targets, and stays the caller's.
         """
         targets = [target.name for target in config.notices.targets]
         names = notices_counter_names(targets)
@@ -38,9 +40,12 @@ class Notices:
         self.mapped = NoticesMap(targets, self.segment.fd)
         launch = NoticesLaunch(
             name=config.name,
+            engine_pid=os.getpid(),
             control_path=str(control_path),
             targets=config.notices.targets,
+            venue=venue,
             is_kraken=is_kraken(venue),
+            has_trading=has_trading,
             on_engine_loss=config.trading.on_engine_loss,
             flush_s=FLUSH_S,
             counters_fd=self.segment.fd,

@@ -269,7 +269,14 @@ class Supervisor:
         self._notices = (
             None
             if notice_secrets_fd is None
-            else Notices(config, self._venue, directory.control_path, notice_secrets_fd, self.clock)
+            else Notices(
+                config,
+                self._venue,
+                self._trading is not None,
+                directory.control_path,
+                notice_secrets_fd,
+                self.clock,
+            )
         )
         if self._notices is not None:
             self._onlookers.append(self._notices.onlooker)

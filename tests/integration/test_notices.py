@@ -142,6 +142,22 @@ def test_the_death_of_the_engine_is_told(engines: Engines, target: Receiver) -> 
     eventually(lambda: not process.is_running(), "it is not left behind")
 
 
+def test_the_death_of_an_engine_that_had_just_begun_is_told(engines: Engines, target: Receiver) -> None:
+    """Of one that dies while the process that sends notices is starting, and has not looked at it yet."""
+    engine = engines.start(config_of(engines, target), *CALM)
+    children = psutil.Process(engine.process.pid).children
+    process = eventually(
+        lambda: next((each for each in children() if "notices" in each.cmdline()), None),
+        "the process that sends notices is started",
+    )
+    engine.process.kill()
+    told = target.wait_for(" stop: ")
+
+    assert f"the engine's process (pid {engine.process.pid}) has died without a word" in told
+    assert "the order router cancels its open orders and ends, too" in told
+    eventually(lambda: not process.is_running(), "it is not left behind")
+
+
 def test_a_process_that_dies_is_told_and_so_is_that_of_the_notices_itself(engines: Engines, target: Receiver) -> None:
     """Trading goes on."""
     engine = start(engines, target, 'events = ["restart", "error"]\n')
