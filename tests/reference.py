@@ -84,7 +84,8 @@ def commands_page() -> str:
             "A command exits with 0 when it is done. A mistake of the user's is answered by one sentence on "
             "standard error that names the place and the mend, and by exit code 2. Where these mean more, and for "
             "other codes, see the command. Every command exits with 1 when standard output cannot be written, and "
-            "with 130 when Ctrl-C answers a question of its. `--json` prints one object for programs."
+            "with 130 when Ctrl-C answers a question of its. `--json` prints one object for programs. "
+            "`engine --version` shows the version."
         ),
         table(("command", "what it does"), ((f"[`engine {name}`](#engine-{name})", about) for name, (_, about) in
                                             COMMANDS.items())),

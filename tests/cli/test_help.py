@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import click
 import pytest
@@ -92,3 +93,10 @@ def test_a_shell_that_there_is_not_names_those_that_there_are() -> None:
 
     assert done.exit_code == 2
     assert all(shell in done.output for shell in SHELLS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """What a report of a fault begins with."""
+    told = CliRunner().invoke(engine, ["--version"])
+
+    assert (told.exit_code, told.output) == (0, f"kraken-engine {version('kraken-engine')}\n")
