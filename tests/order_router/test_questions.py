@@ -15,7 +15,8 @@ from engine.kraken.trading.order_requests import BATCH_ADD_MAX
 from engine.kraken_rest.call_counter import Urgency, call_cost
 from engine.order_router.core.lookup.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
 from engine.orders.blotter import Blotter
-from engine.orders.journal_records import Submitted
+from engine.orders.intent import Amendment
+from engine.orders.journal_records import AmendSent, Submitted
 from engine.orders.life import OrderState
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
@@ -391,6 +392,21 @@ def test_an_order_that_cannot_be_settled_is_asked_for_less_and_less() -> None:
         rig.run(1)
 
     assert 10 <= rig.kraken.asked.count("QueryOrders") <= 40
+
+
+def test_an_order_that_rest_does_not_have_yet_is_asked_for_again() -> None:
+    """Its amend is in doubt: an answer that leaves the order out tells nothing of it, and nobody else asks."""
+    rig = Rig()
+    rig.kraken.lag_ns = 5 * NS_PER_S
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.kraken.add("key", rig.clock.wall_ns())
+    commit(rig.blotter, [AmendSent("key", Amendment(price_decimals=1, qty_decimals=8), rig.clock.wall_ns())])
+    rig.questions.settle("key")
+    rig.run(20)
+
+    assert rig.told.found_keys == ["key"]
+    assert 2 <= rig.kraken.asked.count("QueryOrders") <= 6
 
 
 @pytest.mark.parametrize("lag_ms", [100, 300, 499])

@@ -384,13 +384,17 @@ class OrderQuestions:
             if order is None:
                 continue
             if order.pending or order.fills_missing:
-                self._in_vain[order.key] = self._in_vain.pop(order.key, 0) + 1
-                if len(self._in_vain) > SETTLED_MAX:
-                    self._in_vain.popitem(last=False)
+                self._note_in_vain(order.key)
             else:
                 self._in_vain.pop(order.key, None)
             if order.key in self._unlisted and found is self._found_unlisted:
                 self._account_for([order.key])
+
+    def _note_in_vain(self, key: str) -> None:
+        """Note that an answer about this order settled nothing."""
+        self._in_vain[key] = self._in_vain.pop(key, 0) + 1
+        if len(self._in_vain) > SETTLED_MAX:
+            self._in_vain.popitem(last=False)
 
     def _ids_of(self, keys: Sequence[str]) -> list[str]:
         return [order.order_id for key in keys if (order := self._blotter.get(key)) is not None and order.order_id]
@@ -405,7 +409,7 @@ class OrderQuestions:
         waiting = due if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the rest comes next
         return Question(
             rest_requests.query_orders(self._ids_of(asked)), order_replies.read_query_orders,
-            partial(self._take_settled, waiting), Urgency.LOOK,
+            partial(self._take_settled, waiting, asked), Urgency.LOOK,
         )  # fmt: skip
 
     def _is_unsettled(self, key: str) -> bool:
@@ -414,8 +418,14 @@ class OrderQuestions:
             order is not None and order.order_id and (order.pending or order.fills_missing or key in self._blotter.open)
         )
 
-    def _take_settled(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
+    def _take_settled(self, keys: Sequence[str], asked: Sequence[str], rows: Sequence[OrderLookup]) -> None:
         self._settled(keys)
+        told = {row.order_id for row in rows}
+        for key in asked:
+            order = self._blotter.get(key)
+            if order is not None and order.order_id not in told and (order.pending or order.fills_missing):
+                self._note_in_vain(key)  # REST, which lags, does not have it yet
+                self.settle(key)
         for row in rows:
             self._found.add(row)
         self._tell(self._found)
