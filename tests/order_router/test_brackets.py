@@ -351,6 +351,23 @@ def test_an_amended_stop_stays_where_it_was_put():
     assert [price for *_, price in world.open_exits()] == [D(95)]
 
 
+def test_an_amend_of_the_stop_in_doubt_does_not_hold_the_target():
+    """It came to nothing, and with REST away nobody decides it: the stop is canceled all the same."""
+    world = entered()
+    world.cut_rest()
+    world.way = Way(["amend_order"], there_ns=None)
+    (stop,) = world.strategy.open_orders
+    moved = Amendment(price_decimals=1, qty_decimals=8, trigger_price=D(95))
+    world.ask(Amend(stop.id, moved, MonoNs(world.clock.mono_ns()), MonoNs(0)))
+    world.move(TARGET)
+    world.run(2 * NS_PER_S)
+
+    assert [(order.order_type, order.status) for order in world.exits] == [
+        ("stop-loss", "canceled"), ("limit", "closed"),
+    ]  # fmt: skip
+    assert not world.brackets
+
+
 def test_a_rejected_exit_is_tried_again_ever_more_rarely():
     """For as long as there is something to close; each no is told."""
     world = entered()

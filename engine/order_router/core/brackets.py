@@ -186,7 +186,7 @@ class Brackets:
         if self._is_surplus(pace, covered > left, patience_ns):
             log.warning("exits of a bracket are for more than is left", id=bracket.key, left=f"{left:f}")
             self._cancel(exits, pace)
-        elif any(order.cancel_wanted or order.pending for order in exits):
+        elif any(order.cancel_wanted or order.pending == "cancel" for order in exits):
             return
         elif bracket.unseen and entry is not None and not self._gave_up(bracket.key):
             return  # Kraken's stop for the last fill is on its way
@@ -198,6 +198,8 @@ class Brackets:
                 self._cancel(exits, pace)
             else:
                 self._exit(bracket, left, pace)
+        elif any(order.pending for order in exits):
+            return  # an amend under way may make a stop larger
         elif (bare := subtract(left, covered)) > 0 and not self._is_too_little(bracket, bare):
             self._exit(bracket, bare, pace)
 
