@@ -55,10 +55,10 @@ class Rig:
             self.given_up = self.websocket_refreshes
             self.dead_man.answered(False, "no answer came in time", ErrorKind.TRANSPORT)
 
-    def run(self, seconds: float, each: Callable[[], None] = lambda: None) -> None:
+    def run(self, seconds: float, each: Callable[[], None] = lambda: None, *, rests: bool = False) -> None:
         """As the router's timer does."""
         for _ in range(int(seconds * 50)):
-            self.dead_man.refresh(self.clock.mono_ns())
+            self.dead_man.refresh(self.clock.mono_ns(), rests=rests)
             each()
             self.clock.advance(20 * NS_PER_MS)
 
@@ -174,6 +174,27 @@ def test_a_switch_that_is_to_be_off_is_set_so_until_kraken_confirms_it() -> None
     assert set(rig.timeouts_s[1:]) == {0}
     rig.run(60)
     assert len(rig.timeouts_s) == asked
+
+
+def test_orders_that_come_and_go_beside_stops_do_not_set_it_again_and_again() -> None:
+    """Each would set it on and off: several calls a second, and REST counts them."""
+    rig = Rig()
+    for _ in range(80):
+        rig.run(0.1)
+        rig.run(0.3, rests=True)
+    assert rig.timeouts_s == [TIMEOUT_S, TIMEOUT_S]
+
+    rig.run(6, rests=True)
+    assert rig.timeouts_s[2:] == [0]
+    rig.run(0.02)
+    assert rig.timeouts_s[2:] == [0, TIMEOUT_S]
+
+
+def test_it_is_never_set_where_stops_alone_were_found() -> None:
+    rig = Rig()
+    rig.run(REFRESH_S, rests=True)
+
+    assert rig.timeouts_s == [0]
 
 
 def test_the_confirmation_of_a_refresh_is_none_of_the_end() -> None:

@@ -21,6 +21,7 @@ from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_S, MonoNs
 
 RETRY_NS: Final = NS_PER_S  # after a first refresh that failed
+REST_AFTER_NS: Final = 5 * NS_PER_S  # before it rests: orders that come and go would set it several times a second
 
 log = structlog.get_logger("order_router")
 
@@ -63,8 +64,10 @@ class DeadMan:
         # because it was never set.
         self._is_over = False
         self._is_off = True
-        # Whether it rests: nothing is open that should end with us.
+        # Whether it rests: nothing is open that should end with us; and when it last was not
+        # to rest, None before.
         self._rests = False
+        self._busy_at: MonoNs | None = None
         self.refreshes = 0
         self.late = 0
 
@@ -85,12 +88,16 @@ class DeadMan:
 
     def refresh(self, now: MonoNs, *, rests: bool = False) -> None:
         """Send a refresh if one is due at `now`. While it `rests` it is told to be off, as
-        often: what is open is to outlast us. After `disarm` that is repeated until Kraken
+        often: what is open is to outlast us. It begins to rest REST_AFTER_NS after it last
+        was not to, and ends at once. After `disarm` that it is off is repeated until Kraken
         confirms it.
         """
         if not self._timeout_s or self.is_off:
             return
-        rests = rests or self._is_over
+        if not rests:
+            self._busy_at = now
+        has_settled = self._busy_at is None or now - self._busy_at >= REST_AFTER_NS
+        rests = self._is_over or (rests and has_settled)
         if rests is not self._rests:
             self._rests = rests
             self.refresh_soon()
