@@ -263,6 +263,26 @@ def test_who_resumes_trading_in_spite_of_the_loss_has_as_much_once_more():
     assert mode(rig) is TradingMode.HALTED
 
 
+def test_who_resumes_before_there_is_a_price_has_as_much_once_more():
+    """Right after a start, when no book is there yet: counted from the first prices."""
+    rig = a_day(LIMITED, BTC)
+    mark(rig, "70")
+    rig.boards.marks.clear()
+    rig.boards.is_live = False
+    begins_again(rig)
+    rig.snapshot()
+    passes(rig)
+    rig.core.resume()
+    rig.boards.is_live = True
+    mark(rig, "70")
+    assert mode(rig) is TradingMode.ACTIVE
+    mark(rig, "51")
+    assert mode(rig) is TradingMode.ACTIVE
+    mark(rig, "50")
+
+    assert mode(rig) is TradingMode.HALTED
+
+
 def test_resuming_forgives_no_loss_within_the_limit():
     """Somebody halted by hand, and goes on."""
     rig = a_day(LIMITED, BTC)

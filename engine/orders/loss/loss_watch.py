@@ -81,6 +81,9 @@ class LossWatch:
         # True while trading is halted, and whoever halted it, or resumed it last, has been
         # told of the loss.
         self._is_told = blotter.mode == "HALTED"
+        # True when a person has resumed while a price was awaited: the loss counts anew
+        # once it is known.
+        self._is_resumed = False
         self._look_at = MonoNs(0)
         self._awaited_until = MonoNs(now.mono + AWAITED_NS_MAX)
         # The last price of each pair with a position.
@@ -106,6 +109,8 @@ class LossWatch:
         if self._daily.begins(at, is_certain=self._kraken.is_told):
             self._daily.begin(totals, at, prices)
             self._commit([self._day_began()])
+        if self._is_resumed:
+            self._count_anew(totals)
         why = self._daily.refusal(totals)
         if why is None:
             self._is_told = False
@@ -118,16 +123,19 @@ class LossWatch:
 
     def resume(self) -> None:
         """A person goes on trading: a loss that has reached its limit counts anew from
-        here, as large as the limit once more.
+        here, as large as the limit once more; from the first prices, if they are awaited.
         """
-        prices = self._prices()
-        totals = {} if prices is None else self._positions.totals(prices)
+        self._is_told, self._is_resumed = False, True
+        if (prices := self._prices()) is not None:
+            self._count_anew(self._positions.totals(prices))
+
+    def _count_anew(self, totals: Mapping[str, Decimal]) -> None:
+        self._is_resumed = False
         if reached := self._daily.reached(totals):
             for quote, lost in reached.items():
                 self._daily.rebase(quote, -lost)
             self._commit([self._day_began()])
             log.warning("the day's loss counts anew", lost={quote: f"{lost:f}" for quote, lost in reached.items()})
-        self._is_told = False
 
     def rebased(self, symbol: str, gain: Decimal) -> Record:
         """What to commit because a pair's profit is larger by `gain`, and the day has not
