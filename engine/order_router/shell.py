@@ -40,7 +40,7 @@ from engine.order_router.settings import core_settings
 from engine.order_router.status import RouterStatus
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import Journal
-from engine.orders.journal_records import JournalError, Record, RunBegan
+from engine.orders.journal_records import JournalError, Record, RunBegan, records_of_run
 from engine.processes.balance_board import BalanceBoardWriter
 from engine.processes.callback_words import StrategyWords
 from engine.processes.connecting import make_connection, make_resolver
@@ -262,10 +262,7 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
             raise
         unwritten = (began,)
     blotter.apply(began)
-    for place, record in enumerate(records):
-        if isinstance(record, RunBegan) and record.run == launch.run:
-            return _OpenJournal(journal, blotter, records[place:], unwritten)
-    return _OpenJournal(journal, blotter, (), unwritten)
+    return _OpenJournal(journal, blotter, records_of_run(records, launch.run), unwritten)
 
 
 def _segment_fds(launch: RouterLaunch) -> list[int]:

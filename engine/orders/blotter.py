@@ -113,6 +113,7 @@ class _State(Struct):
     fills_of: dict[str, list[str]] = {}
     """The ids of their fills, of orders of which none is forgotten, by the order's key."""
     day_marks: dict[str, Decimal] = {}
+    mode_run: int = 0
 
 
 class Blotter:
@@ -136,6 +137,7 @@ class Blotter:
         # The run of the engine that the last router belonged to.
         self.run = state.run
         self.mode, self.mode_reason = state.mode, state.mode_reason  # a name of TradingMode; empty: never changed
+        self.mode_run = state.mode_run  # the run in which it was changed; 0: not noted
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
         self.day_marks = state.day_marks  # and at which prices
         # Fills of this run of the engine that the strategies' report rings may not hold
@@ -640,7 +642,7 @@ class Blotter:
             case FillsTold():
                 self._apply_told(record)
             case ModeChanged():
-                self.mode, self.mode_reason = record.mode, record.reason
+                self.mode, self.mode_reason, self.mode_run = record.mode, record.reason, self.run
             case DayBegan():
                 self.day, self.day_totals, self.day_marks = record.day, record.totals, record.marks
             case BracketOver(key=key):
@@ -950,8 +952,9 @@ class Blotter:
             self.userref_sent,
             self._fills_of_looked_up(),
             self.day_marks,
+            self.mode_run,
         )
-        return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
+        return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at, run=self.run)
 
     def _fills_of_looked_up(self) -> dict[str, list[str]]:
         fills_of: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ A kind of record is never changed once it exists in somebody's journal: a new ne
 field with a default, or a new kind of record.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -298,6 +299,10 @@ class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
     unwritten: tuple[msgspec.Raw, ...] = ()
     """Those of them that the segment before did not take, each encoded: they are in the
     fold, and whoever reads the records one by one has them here."""
+    run: int = 0
+    """The engine's run in which it was taken; 0: not noted."""
+    counts: dict[str, int] = {}
+    """What the routers of that run had counted until then."""
 
 
 Record = (
@@ -326,6 +331,17 @@ Record = (
     | CostTold
     | Snapshot
 )
+
+
+def records_of_run(records: Sequence[Record], run: int) -> Sequence[Record]:
+    """Those of a segment's records that routers of this run of the engine wrote; the first
+    is its beginning, or a snapshot taken in it.
+    """
+    for place, record in enumerate(records):
+        if isinstance(record, RunBegan | Snapshot) and record.run == run:
+            return records[place:]
+    return ()
+
 
 encode_record = msgspec.msgpack.Encoder().encode
 _decoder: Any = msgspec.msgpack.Decoder(Record)

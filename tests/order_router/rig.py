@@ -26,7 +26,15 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.router import OrderRouter
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal_format import pack_header, pack_record, scan
-from engine.orders.journal_records import JournalError, Record, RunBegan, Snapshot, decode_record, encode_record
+from engine.orders.journal_records import (
+    JournalError,
+    Record,
+    RunBegan,
+    Snapshot,
+    decode_record,
+    encode_record,
+    records_of_run,
+)
 from engine.orders.rings.account_ring import ACCOUNT_FACTS, ACCOUNT_RECORD_BYTES
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Command
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Report
@@ -306,12 +314,11 @@ class RouterRig:
         `core.begin` must follow.
         """
         self.lives += 1
+        before = self.memory.records() if blotter is None else ()
         began = RunBegan(self.run, "test", "key", self.clock.wall_ns())
         self.journal.append(began)
-        if blotter is None:
-            blotter = fold(self.memory.records())
-        else:
-            blotter.apply(began)
+        blotter = fold(before) if blotter is None else blotter
+        blotter.apply(began)
         self.session = TradingSession(TradingSettings(answer_deadline_ns=3 * NS_PER_S // 2))
         self.socket = Socket(self.session)
         self.calls = CallQueue(self.now, counter=CallCounter(self.key_tier))
@@ -335,7 +342,8 @@ class RouterRig:
             chance=self._chance,
             on_took=lambda step, ns: self.took.append((step, ns)),
         )
-        self.core: OrderCore = build(self.settings, ports, blotter)
+        of_run = records_of_run(before, self.run)
+        self.core: OrderCore = build(self.settings, ports, blotter, written_in_run=of_run)
         self.router = OrderRouter(
             self.core,
             self.now,

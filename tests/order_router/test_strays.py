@@ -119,12 +119,15 @@ def test_an_order_that_was_held_to_be_absent_and_lives_behind_the_end_is_cancele
     assert _wait(rig) == [ORDER_ID]
 
 
-def test_a_router_that_begins_behind_a_halt_of_its_run_cancels_what_appears():
+@pytest.mark.parametrize("has_new_segment", [False, True])
+def test_a_router_that_begins_behind_a_halt_of_its_run_cancels_what_appears(has_new_segment):
+    """Also if the journal has begun a segment since, which has the halt in its snapshot alone."""
     rig = _rig()
     _submit(rig, conditional=Conditional("limit", Decimal(120)))
     _halt(rig)
+    if has_new_segment:
+        rig.core.records.begin_segment()
     rig.begin_anew()
-    rig.core.recall(rig.memory.records())
     rig.core.begin()
     rig.connect()
     rig.snapshot()

@@ -28,7 +28,7 @@ from engine.order_router.settings import core_settings
 from engine.orders.blotter import Blotter, fold
 from engine.orders.client_order_id import order_tags
 from engine.orders.journal import Journal, JournalUnusable
-from engine.orders.journal_records import JournalError, Record, RunBegan
+from engine.orders.journal_records import JournalError, Record, RunBegan, records_of_run
 from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
@@ -290,10 +290,7 @@ class SimRouter:
                 raise
             unwritten = (began,)
         blotter.apply(began)
-        for place, record in enumerate(records):
-            if isinstance(record, RunBegan) and record.run == self._run:
-                return blotter, records[place:], unwritten
-        return blotter, (), unwritten
+        return blotter, records_of_run(records, self._run), unwritten
 
     # --- the duty cycle
 

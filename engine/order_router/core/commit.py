@@ -26,13 +26,14 @@ from engine.orders.journal_records import (
     Acknowledged,
     Adopted,
     Amended,
+    DayBegan,
     Ended,
     Filled,
     FillsTold,
     JournalError,
-    ModeChanged,
     Record,
     Rejected,
+    Snapshot,
     Submitted,
 )
 from engine.orders.life import OrderState
@@ -264,7 +265,7 @@ class OrderRecords:
             if len(self._ended_at) > ENDED_KEPT:
                 del self._ended_at[next(iter(self._ended_at))]
         self._on_change(order, change.fill is not None)
-        self._count(order, record)
+        self._count(record, is_external=order.is_external)
         if isinstance(record, Adopted):
             if order.strategy:
                 log.info("order found", id=order.order_id, symbol=order.symbol, what=order.reason)
@@ -332,7 +333,8 @@ class OrderRecords:
         else:
             # Orders alone found it so, and were refused. Only a write shows that it can be
             # written again: this one says what holds anyway.
-            self.commit([ModeChanged(self.blotter.mode, self.blotter.mode_reason, self._now.wall)])
+            blotter = self.blotter
+            self.commit([DayBegan(blotter.day, dict(blotter.day_totals), self._now.wall, dict(blotter.day_marks))])
 
     def compact_journal(self) -> None:
         """Start a new journal segment if the current one has reached its length; after an
@@ -346,7 +348,9 @@ class OrderRecords:
         take. An error is logged.
         """
         try:
-            self._journal.compact(self.blotter.snapshot(self._now.wall), self._unwritten)
+            counts = {name: self.counts[name] for name in RECOUNTED}
+            snapshot = msgspec.structs.replace(self.blotter.snapshot(self._now.wall), counts=counts)
+            self._journal.compact(snapshot, self._unwritten)
         except JournalError as error:
             self._segment_at = MonoNs(self._now.mono + SEGMENT_RETRY_NS)
             log.error("journal not compacted", error=str(error))
@@ -369,17 +373,19 @@ class OrderRecords:
             self._on_journal(error)
 
     def recount(self, records: Sequence[Record]) -> None:
-        """Add to the counts what earlier routers of this run wrote; the blotter must hold
-        it already.
+        """Add to the counts what earlier routers of this run wrote. Of orders that ended
+        long ago the blotter does not know any more whose they were: these count as ours.
         """
         for record in records:
-            key = getattr(record, "key", "")
-            order = self.blotter.get(key) if key else None
-            if order is not None:
-                self._count(order, record)
-        self.counts["journal_records"] += len(records)
+            if isinstance(record, Snapshot):
+                for name in RECOUNTED:
+                    self.counts[name] += record.counts.get(name, 0)
+                continue
+            self.counts["journal_records"] += 1
+            order = self.blotter.get(getattr(record, "key", ""))
+            self._count(record, is_external=order is not None and order.is_external)
 
-    def _count(self, order: TrackedOrder, record: Record) -> None:
+    def _count(self, record: Record, *, is_external: bool) -> None:
         counts = self.counts
         match record:
             case Submitted(route=route):
@@ -391,7 +397,7 @@ class OrderRecords:
                 counts["rejected"] += 1
             case Filled():
                 counts["fills"] += 1
-            case Ended(state=state) if not order.is_external:
+            case Ended(state=state) if not is_external:
                 counts[state] += 1
             case Adopted():
                 counts["adopted"] += 1

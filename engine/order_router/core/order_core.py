@@ -102,7 +102,6 @@ def build(
     """
     core = OrderCore(settings, ports, blotter)
     core.records.recount(written_in_run)
-    core.recall(written_in_run)
     if unwritten:
         core.records.write(unwritten, is_fact=True)
     return core
@@ -222,7 +221,7 @@ class OrderCore:
         # Strategies that have ended, and whether trading was halted in this run, which ends
         # all orders; one that begins halted leaves to a person what it finds open.
         self._ended: set[str] = set()
-        self._ends_all = False
+        self._ends_all = blotter.mode == TradingMode.HALTED.name and blotter.mode_run == blotter.run
         self._strays_at = MonoNs(0)
         # The trading session's connections so far, and when it may ask for a token again;
         # no time while it waits for one.
@@ -231,12 +230,6 @@ class OrderCore:
         self._is_token_awaited = False
 
     # --- inputs
-
-    def recall(self, written_in_run: Sequence[Record]) -> None:
-        """Take up what earlier routers of this run noted and the blotter does not hold."""
-        for record in written_in_run:
-            if isinstance(record, ModeChanged):
-                self._ends_all = record.mode == TradingMode.HALTED.name
 
     def begin(self) -> None:
         """Start after the journal was read: requests that were under way when the last
