@@ -148,6 +148,18 @@ def test_a_halt_that_is_over_ends_nothing_that_appears():
     assert _wait(rig) == []
 
 
+def test_a_halt_that_somebody_asks_to_be_reducing_stays_one():
+    """It is still closed for every order, so what appears is canceled still."""
+    rig = _rig()
+    _submit(rig, conditional=Conditional("limit", Decimal(120)))
+    _halt(rig)
+    rig.core.reduce("a person said so")
+    _fill_with_close(rig)
+
+    assert rig.core.gate.report.mode == "HALTED"
+    assert _wait(rig) == [CLOSING_ID]
+
+
 def test_a_run_that_begins_halted_leaves_what_it_finds_to_a_person():
     """A state that was restored from a copy is halted so, and its orders may protect what is held."""
     rig = _rig()

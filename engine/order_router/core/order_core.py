@@ -516,9 +516,10 @@ class OrderCore:
         return self.cancel_all_but_exits(None)
 
     def reduce(self, reason: str) -> None:
-        """Take only orders that make positions smaller."""
+        """Take only orders that make positions smaller; a halt stays a halt."""
+        if self.risk.mode is TradingMode.HALTED:
+            return
         self.risk.reduce(reason)
-        self._ends_all = False
         self._keep_mode()
 
     def resume(self) -> None:
