@@ -1,6 +1,7 @@
 """A market ring and its board, as one strategy follows them."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -8,10 +9,14 @@ from engine.processes.freshness import Freshness
 from engine.processes.pair_table import PairTable
 from engine.records import received_at_of
 from engine.ring import BoardReader, Subscriber
-from engine.strategy_host.book_calls import BookCalls
+from engine.strategy_host.book_calls import KIND_AND_PAIR, PAIR_SHIFT, BookCalls
 from engine.telemetry import Counters
 from engine.topology import NO_CHANNELS, Channel, PairRow, Shard
 from engine.units import MonoNs
+
+# Records that are passed over between two steps of reading a board, if only their pairs are
+# to be read again.
+PASSED_MAX: Final = 1024
 
 
 class MarketPort(Struct, frozen=True):
@@ -43,7 +48,6 @@ class FollowedRing:
         "beginning",
         "behind",
         "board",
-        "board_from",
         "board_read_at",
         "board_tickers",
         "books_wanted",
@@ -56,6 +60,7 @@ class FollowedRing:
         "shard",
         "subscriber",
         "symbols",
+        "unread",
     )
 
     def __init__(self, port: MarketPort, first_sequence: int | None) -> None:
@@ -79,10 +84,10 @@ class FollowedRing:
         self.board_read_at = 0
         # Were records missed for which the board has not been read yet?
         self.behind = False
-        # Did the last turn end in the middle of reading it; and the pair at which that goes
-        # on.
+        # Did the last turn end in the middle of reading it; and the pairs that are left, by
+        # index, in their order.
         self.is_half_read = False
-        self.board_from = 0
+        self.unread: dict[int, None] = {}
         # By pair index: the ticker that the board told, until the ring has a newer one.
         self.board_tickers: dict[int, bytes] = {}
         # From the ring to the callbacks.
@@ -106,6 +111,30 @@ class FollowedRing:
             return True
         del self.board_tickers[pair_index]
         return False
+
+    def catch_up(self, *, is_begun: bool) -> bool:
+        """Go on where the board is complete; False while it is not as far as what was
+        polled. `is_begun`: the reading of the board goes on, and nothing was overwritten
+        since its last step: then only the pairs that the ring tells of in between are read
+        again. Else all are, those that were left first.
+        """
+        subscriber = self.subscriber
+        heads, first = subscriber.heads(PASSED_MAX) if is_begun else [], subscriber.next_sequence
+        if not is_begun:
+            self._read_all()
+        if not self.board.catch_up(subscriber):
+            return False
+        passed = subscriber.next_sequence - first
+        if is_begun and passed > len(heads):
+            self._read_all()
+        elif is_begun:
+            told = ((head & KIND_AND_PAIR) >> PAIR_SHIFT for head in heads[:passed])
+            self.unread |= dict.fromkeys(pair_index for pair_index in told if self.channels[pair_index])
+        return True
+
+    def _read_all(self) -> None:
+        followed = (pair_index for pair_index, channels in enumerate(self.channels) if channels)
+        self.unread = dict.fromkeys((*self.unread, *followed))
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""

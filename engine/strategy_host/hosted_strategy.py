@@ -19,7 +19,6 @@ Which callback a strategy is in is written into two shared words: see
 
 import asyncio
 import inspect
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -714,12 +713,13 @@ class HostedStrategy:
         back, and the next cycle tries again.
         """
         subscriber = feed.subscriber
+        is_begun = feed.behind and subscriber.gap_count == feed.gaps_seen
         if not feed.behind:
             feed.behind = True
             self.laps += 1
         subscriber.next_sequence -= polled
         feed.is_half_read = False
-        caught_up = feed.board.catch_up(subscriber)
+        caught_up = feed.catch_up(is_begun=is_begun)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
         if skipped:
             gaps, ring = subscriber.gap_count, feed.shard.ring_name
@@ -727,28 +727,25 @@ class HostedStrategy:
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: FollowedRing) -> int:
-        """Call back with the state of every pair and the newest ticker and book of those
-        that changed; returns how many books.
+        """Call back with the state of every pair that is unread, and the newest ticker and
+        book of those that changed; returns how many books.
 
         What it leaves is read in the next turn, or when the callback has ended.
         """
         work = 0
-        followed = [pair_index for pair_index, channels in enumerate(feed.channels) if channels]
         feed.is_half_read = True
-        self._read_candles(feed)
         status = feed.board.read(feed.shard.status_slot)
         if status is not None:
             self._dispatch_rare(feed, status)
-        first = bisect_left(followed, feed.board_from)
-        for pair_index in (*followed[first:], *followed[:first]):
+        while feed.unread:
             if self._held_up or self.batch_ends:
-                feed.board_from = pair_index
                 return work
+            pair_index = next(iter(feed.unread))
             work += self._read_pair(feed, pair_index)
             if self._held_up:
-                feed.board_from = pair_index
                 return work
-        feed.behind, feed.is_half_read, feed.board_from = False, False, 0
+            del feed.unread[pair_index]
+        feed.behind = feed.is_half_read = False
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 
@@ -756,6 +753,7 @@ class HostedStrategy:
         """Call back with what the board says of one pair after a gap; returns how many
         books. It may stop after any callback.
         """
+        self._read_candles(feed, pair_index)
         # The book before its pair: a feed tells a pair before its first book, so no book is
         # told without its pair.
         book = feed.board.read(pair_index)
@@ -844,17 +842,16 @@ class HostedStrategy:
             self._tell_book(feed, pair_index, book, "as the board says")
         return not self._held_up
 
-    def _read_candles(self, feed: FollowedRing) -> None:
-        """Take the newest candles from the board; where an interval has ended meanwhile,
-        begin anew, for its end was missed: better none than a hole.
+    def _read_candles(self, feed: FollowedRing, pair_index: int) -> None:
+        """Take the newest candles of a pair from the board; where an interval has ended
+        meanwhile, begin anew, for its end was missed: better none than a hole.
         """
-        for pair_index, symbol in enumerate(feed.symbols):
-            if Channel.CANDLE not in feed.channels[pair_index]:
-                continue
-            for interval_min in feed.shard.candle_intervals_min:
-                record = feed.board.read(feed.shard.candle_slot(pair_index, interval_min))
-                if record is not None:
-                    self.context.candle_memory.go_on(symbol, record)
+        if Channel.CANDLE not in feed.channels[pair_index]:
+            return
+        for interval_min in feed.shard.candle_intervals_min:
+            record = feed.board.read(feed.shard.candle_slot(pair_index, interval_min))
+            if record is not None:
+                self.context.candle_memory.go_on(feed.symbols[pair_index], record)
 
     # --- callbacks
 

@@ -8,12 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine import BookTop, Order, Strategy, Trade
-from engine.ring import RECHECK_NS
+from engine.ring import RECHECK_NS, BoardReader
+from engine.strategy_host import followed_ring
 from engine.strategy_host.host import CONTENDED, MEASURE_NS, StrategyHost, fair_share
 from engine.strategy_host.hosted_strategy import REST_NS_MAX, HostedStrategy
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from tests.kraken.wire import Tape
 from tests.public_feed.rig import Market, frames, trade
 from tests.telemetry.said import Said
 
@@ -262,6 +264,43 @@ def test_what_the_board_tells_after_a_gap_is_told_in_turns_too() -> None:
     while host.do_work():
         pass
     assert len(strategy.symbols) == 2
+
+
+def test_who_fell_behind_catches_up_though_its_board_is_long_and_the_market_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two that need a tenth of the thread: a look at all that the board says takes ten turns, and in each of them a
+    pair changes.
+    """
+    symbols = tuple(f"P{number}/USD" for number in range(100))
+    tapes = [Tape(symbol) for symbol in symbols]
+    market = Market(symbols=symbols, slot_count=1024, candles=(1, 5, 60))
+
+    class CostlyBoard(BoardReader):
+        def read(self, index: int) -> bytes | None:
+            market.clock.advance(4 * NS_PER_US)
+            return super().read(index)
+
+    class Books(Strategy):
+        def on_book(self, book: BookTop) -> None:
+            market.clock.advance(50 * NS_PER_US)
+
+    monkeypatch.setattr(followed_ring, "BoardReader", CostlyBoard)
+    market.take(*(tape.snapshot() for tape in tapes), *(trade(symbol, 1) for symbol in symbols))
+    host = hosted_on(market, Books(), Books())
+    began_at, told = market.clock.mono_ns(), 0
+    market.clock.advance(2 * NS_PER_S)  # nobody has had a turn
+    gaps = []
+    while (now := market.clock.mono_ns()) < began_at + 4 * NS_PER_S:
+        while began_at + told * NS_PER_MS <= now:
+            market.take(tapes[told % len(tapes)].nudge())
+            told += 1
+        if not host.do_work():
+            market.clock.advance(10 * NS_PER_US)
+        gaps.append([each.gaps for each in host.strategies])
+
+    assert min(gaps[-1]) > 1000
+    assert gaps[-1] == gaps[len(gaps) // 2]
 
 
 def test_only_those_with_something_to_do_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
