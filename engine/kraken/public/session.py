@@ -180,10 +180,11 @@ class PublicSession:
         self._untold: dict[str, list[PairData]] = {}
         # The channel's last data of each followed pair that can be used.
         self._pairs_told: dict[str, PairData] = {}
-        # Names that were added, and refused before Kraken told of such a pair. Nothing is
-        # told of one until it is forgotten, or served after all: its index may be another
-        # pair's by now, whatever Kraken says of the name.
-        self._disowned: set[str] = set()
+        # Names that were added, and refused before Kraken told of such a pair, with the
+        # number of that connection. Nothing is told of one until it is forgotten, or served
+        # after all: its index may be another pair's by now, whatever Kraken says of the
+        # name.
+        self._disowned: dict[str, int] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -408,7 +409,7 @@ class PublicSession:
         self.follow(symbol, self.feeds[symbol].pair_index, NO_CHANNELS, now)
         self._untold.pop(symbol, None)
         self._pairs_told.pop(symbol, None)
-        self._disowned.discard(symbol)
+        self._disowned.pop(symbol, None)
         self._counted.discard(self.feeds.pop(symbol))
 
     def _follows(self, symbol: str, channel: Channel) -> bool:
@@ -895,8 +896,9 @@ class PublicSession:
 
     def _note_served(self, subscription: Subscription) -> None:
         symbol = subscription.symbol or ""
-        if subscription.refusals and symbol in self._disowned:
-            self._disowned.discard(symbol)
+        refused_on = self._disowned.get(symbol)
+        if refused_on is not None and (subscription.refusals or refused_on != self.connections):
+            del self._disowned[symbol]
             if symbol in self._listed:
                 self._untold[symbol] = [self._listed[symbol]]
         subscription.phase = Phase.CONFIRMED
@@ -930,7 +932,7 @@ class PublicSession:
             self.refused += 1
             events = NO_EVENTS
         if symbol in self.feeds and symbol not in self.settings.symbols and not self.is_known(symbol):
-            self._disowned.add(symbol)
+            self._disowned[symbol] = self.connections
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             gone = self._gone(feed, advice)

@@ -314,6 +314,23 @@ def test_a_name_that_was_refused_before_it_was_listed_is_told_when_kraken_serves
     assert states(later) == [("SOL/USD", "live")]
 
 
+def test_a_name_that_was_refused_before_it_was_listed_is_told_when_the_next_connection_serves_it():
+    """There it is asked for anew, and nothing of the refusal counts."""
+    tape = sol()
+    session = live(Tape())
+    session.follow("SOL/USD", 1, BOOK, T0)
+    session.poll(T0)
+    (request,) = session.to_send()
+    session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    session.closed(T0 + S, "gone")
+    session.opened(T0 + 2 * S)
+    answers = [answer for request in session.to_send() for answer in acks(request)]
+    told = [event for frame in (*answers, INSTRUMENTS, tape.snapshot()) for event in session.receive(frame, T0 + 2 * S)]
+
+    assert "SOL/USD" in [event.pair.symbol for event in told if isinstance(event, PairChanged)]
+    assert ("SOL/USD", "live") in states(told)
+
+
 def test_nothing_is_told_of_an_asset_whose_pair_was_forgotten():
     """Its precision changes afterwards."""
     session = live(Tape())
