@@ -25,6 +25,9 @@ from engine.units import NS_PER_S, MonoNs
 
 NEWS_BYTES_MAX = 4096
 START_UP_NS = 20 * NS_PER_S  # until a started process must show its first heartbeat
+# That one look adds to a silence, at most: while the supervisor is held up itself, as with
+# the whole machine, nothing is proved against others.
+STEP_NS_MAX = NS_PER_S
 
 log = structlog.get_logger("supervisor")
 
@@ -70,6 +73,11 @@ class Actor:
         self._answered.set()
         self.restarts = 0
         self._started_at = MonoNs(0)
+        # When its heartbeat was looked at last; what was seen then: when the process was
+        # started, and its beat; and for how long both have stood still, look by look.
+        self._looked_at = MonoNs(0)
+        self._seen = (MonoNs(0), MonoNs(0))
+        self._silent_ns = 0
         self._delay = RestartDelay(settings.restart_delay_min_s, settings.restart_delay_max_s)
         # True once the engine stops: a process that ends has no successor.
         self._stopping = False
@@ -118,9 +126,10 @@ class Actor:
         self.news_of_child.close()
 
     def kill_if_silent(self, now: MonoNs, silence_ns_max: int) -> None:
-        """Kill the process when its heartbeat is older than `silence_ns_max`; it is then
-        restarted.
+        """Look at the heartbeat: kill the process when that has stood still for longer than
+        `silence_ns_max`; it is then restarted.
         """
+        step_ns, self._looked_at = min(now - self._looked_at, STEP_NS_MAX), now
         is_asked_for = not self._answered.is_set()
         if not is_asked_for and (self.child is None or not self.child.alive):
             return
@@ -128,7 +137,9 @@ class Actor:
         # None of this process yet: importing takes long on a loaded machine.
         if heartbeat_at < self._started_at:
             silence_ns_max = max(silence_ns_max, START_UP_NS)
-        if now - max(self._started_at, heartbeat_at) <= silence_ns_max:
+        seen, self._seen = self._seen, (self._started_at, heartbeat_at)
+        self._silent_ns = self._silent_ns + step_ns if self._seen == seen else 0
+        if self._silent_ns <= silence_ns_max:
             return
         if is_asked_for or self.child is None:
             log.error("the fork server does not answer; it is killed and started again", name=self.name)

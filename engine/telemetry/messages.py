@@ -37,9 +37,9 @@ MESSAGES: Final = (
     ),
     M(
         "actor gives no sign of life; it is killed and started again",
-        "The heartbeat of a process is older than `engine.actor_silence_s`.",
+        "The heartbeat of a process has stood still for `engine.actor_silence_s`, while the supervisor itself did not.",
         "It is killed, and what follows is as for `actor died`.",
-        "Often the machine stood still, or swaps: more memory, or fewer pairs.",
+        "Often the machine swaps: more memory, or fewer pairs.",
     ),
     M(
         "the fork server ended",

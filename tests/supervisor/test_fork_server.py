@@ -16,13 +16,14 @@ from engine.supervisor.actor import START_UP_NS, Actor
 from engine.supervisor.children import Child
 from engine.supervisor.fork_server import ForkServer
 from engine.topology import PRIVATE_FEED_COUNTERS
-from engine.units import MonoNs
+from engine.units import NS_PER_S, MonoNs
 from tests.descriptors import none_free
 from tests.waiting import eventually
 
 KIND = "private_feed"  # with a launch that says nothing: it ends at once, with a traceback
 
 NOT_OPEN = 1_000_000
+LOOK_NS = NS_PER_S // 4
 
 
 @pytest.fixture
@@ -65,6 +66,12 @@ def run(scenario: Callable[[ForkServer, int], Awaitable[None]]) -> None:
             os.close(launch)
 
     asyncio.run(within())
+
+
+def look_for(actor: Actor, span_ns: int, silence_ns_max: int = 1, since: int = 1) -> None:
+    """The supervisor's looks at an actor in that time, four a second."""
+    for step in range(span_ns // LOOK_NS + 1):
+        actor.kill_if_silent(MonoNs(since + step * LOOK_NS), silence_ns_max)
 
 
 def test_the_end_of_a_process_is_told_once_with_its_exit_code() -> None:
@@ -219,7 +226,7 @@ def test_an_actor_that_finds_no_free_descriptor_is_started_when_there_is_one() -
         with none_free():
             actor.start()
             await died.wait()
-            actor.kill_if_silent(MonoNs(2 + START_UP_NS), 1)
+            look_for(actor, START_UP_NS + NS_PER_S)
         died.clear()
         await died.wait()
         await actor.stop(1.0)
@@ -266,14 +273,45 @@ def test_a_fork_server_that_does_not_answer_is_killed_and_the_actor_is_asked_for
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
         actor.start()
-        actor.kill_if_silent(MonoNs(1 + START_UP_NS), 1)
+        look_for(actor, START_UP_NS)
         assert deaths == []
-        actor.kill_if_silent(MonoNs(2 + START_UP_NS), 1)
+        look_for(actor, 2 * LOOK_NS, since=1 + START_UP_NS)
         await over.wait()
         await actor.stop(1.0)
         actor.close()
 
         assert deaths == [f"{KIND} died (it could not be started)", f"{KIND} died (exit code 1)"]
         assert actor.restarts == 1
+
+    run(scenario)
+
+
+def test_a_pause_of_the_supervisor_itself_proves_nothing_against_others() -> None:
+    """A machine that stood still as a whole costs no process its life."""
+
+    async def scenario(server: ForkServer, _: int) -> None:
+        deaths, died = [], asyncio.Event()
+
+        def note(reason: str, _: MonoNs) -> None:
+            deaths.append(reason)
+            actor.release()
+            died.set()
+
+        actor = Actor(
+            KIND, KIND, PRIVATE_FEED_COUNTERS, fork_server=server, make_launch=lambda _: (News("", ""), ()),  # type: ignore[arg-type, return-value]
+            on_death=note, on_news=lambda _: None, settings=EngineConfig(), clock=ManualClock(1),
+        )  # fmt: skip
+        server.start()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        actor.start()
+        look_for(actor, START_UP_NS - 2 * NS_PER_S)
+        look_for(actor, 0, since=10 * START_UP_NS)
+        os.kill(server.pid, signal.SIGCONT)
+        await died.wait()
+        await actor.stop(1.0)
+        actor.close()
+
+        assert deaths == [f"{KIND} died (exit code 1)"]
 
     run(scenario)
