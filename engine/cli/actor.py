@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -34,9 +33,9 @@ from engine.processes.launch import (
     PrivateFeedLaunch,
     RouterLaunch,
     Tell,
-    encode_news,
     read_launch,
 )
+from engine.processes.news import NewsSender
 from engine.processes.pinning import pin
 from engine.processes.scheduling import give_way, shorten_time_slice
 from engine.ring import Segment
@@ -166,15 +165,12 @@ def _run(
     configure_log(launch.log.level, launch.log.format, name, levels=levels)
     keep_warnings(Segment.attach(launch.warnings_fd).memory)
     news = socket.socket(fileno=launch.news_fd)
-
-    def tell(item: News) -> None:
-        with suppress(OSError):  # a full or closed socket: the log has the same news
-            news.send(encode_news(item), socket.MSG_DONTWAIT)
+    sender = NewsSender(news)
 
     async def run_until_done() -> None:
         saying = asyncio.create_task(_say_left_out())
         try:
-            await run(launch, news, tell)
+            await run(launch, news, sender.tell)
         finally:
             saying.cancel()
 
@@ -182,7 +178,7 @@ def _run(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_until_done())
     except EngineError as error:
-        tell(News("fatal", str(error)))
+        sender.tell_at_last(News("fatal", str(error)))
         log.error("cannot run", error=str(error))
         return EXIT_MISCONFIGURED
     return 0
