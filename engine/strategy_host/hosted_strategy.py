@@ -547,6 +547,8 @@ class HostedStrategy:
                     is_half_read |= feed.is_half_read
         if (self._calls or self._refusals or self._pair_news or is_half_read) and not self._held_up:
             self.is_awake = True  # left by a turn that was over; no ring tells of it
+        if self.strategy.timer_s is not self._timer_s:  # by a callback of this turn: it counts though nothing comes
+            self._set_timer()
         self.due_at = self._next_due() if self._timer_at or self._rests_until or self.order_client.unsent else NEVER
         return work
 

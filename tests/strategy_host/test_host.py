@@ -499,6 +499,25 @@ def test_a_timer_may_be_set_and_ended_while_the_strategy_runs():
     assert ticks == [1, 2, 2, 3, 4, 4, 5]
 
 
+def test_a_timer_that_a_callback_sets_is_due_though_nothing_comes():
+    """Until then no record comes that would make the host look: a quiet market tells none."""
+
+    class Timed(Strategy):
+        timer_s = 60.0
+
+        def on_timer(self) -> None:
+            self.timer_s = 0.5
+
+    market = Market()
+    hosted = market.host(Timed())
+    asyncio.run(hosted.start())
+    hosted.do_work()
+    market.clock.advance(60 * NS_PER_S)
+    hosted.do_work()
+
+    assert hosted.due_at == market.clock.mono_ns() + NS_PER_S // 2
+
+
 def test_callbacks_of_one_strategy_never_overlap():
     """While an async on_timer waits, no record is dispatched, of any kind."""
 
