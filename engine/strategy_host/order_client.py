@@ -463,11 +463,13 @@ class OrderClient:
 
     def close(self) -> None:
         """Send nothing any more, for the engine ends: its rings and doorbells go with it.
-        Those that wait for an order that is open still are told so."""
+        Those that wait for something of an order are told so, also of one that has ended:
+        it was not what they wait for."""
         self._ports, self._why_off = None, "the engine has ended"
         self.unsent.clear()
-        for order in self._open.values():
-            order.tell_last()
+        for orders in (self._open, self._ended, self._refused):
+            for order in orders.values():
+                order.tell_last()
 
     # --- reports of the router
 

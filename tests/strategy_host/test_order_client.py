@@ -660,6 +660,25 @@ def test_who_waits_for_an_order_is_told_that_the_engine_has_ended() -> None:
     asyncio.run(scenario())
 
 
+def test_who_waits_for_what_an_order_has_not_become_is_told_that_the_engine_has_ended() -> None:
+    """Its order was canceled at the engine's end, or refused: nobody will tell that it was filled."""
+
+    async def scenario() -> None:
+        desk = Desk()
+        orders = [desk.working(), desk.submit(limit=-1)]
+        waiting = [asyncio.ensure_future(order.until(lambda order: order.is_filled)) for order in orders]
+        report = replace(orders[0].report, state=OrderState.CANCELED)
+        assert desk.reports.try_publish(REPORTS.pack(report))
+        desk.news()
+        desk.desk.close()
+        for order, wait in zip(orders, waiting, strict=True):
+            assert not order.is_open
+            with pytest.raises(EngineStopped, match="nothing more is told of"):
+                await asyncio.wait_for(wait, 10)
+
+    asyncio.run(scenario())
+
+
 def test_no_orders_are_taken_while_there_is_no_router() -> None:
     """Its death closes trading, once; what its successor tells opens it again."""
     desk = Desk()
