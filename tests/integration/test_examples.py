@@ -73,6 +73,7 @@ def test_one_feed_answers_for_every_pair_and_names_its_sources(run: Run) -> None
             assert (seen["ticker_source"], seen["book_source"], seen["is_verified"]) == ("websocket", "websocket", True)
             assert seen["free"] > 0
         await until(lambda: not one_feed.health(engine), "there is no alarm")
+        assert await one_feed.alarms(engine, again_after_s=0.0) == []
 
     run(scenario)
 
