@@ -353,7 +353,7 @@ def callbacks_page() -> str:
         prose(
             "A strategy is a class derived from `engine.Strategy`. Its annotated fields are its parameters, set "
             "with `--param` or under `params` in the configuration. A strategy imports its types from `engine`: "
-            "`from engine import BookTop, Order, Strategy`."
+            "`from engine import BookTop, Order, Strategy`. Its file may import modules that lie beside it."
         ),
         prose(
             "Amounts are exact Decimals in the pair's own currencies. `MonoNs` is nanoseconds of this host's "

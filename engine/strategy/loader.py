@@ -26,6 +26,8 @@ from engine.strategy.timer import timer_ns
 
 ENTRY_POINT_GROUP = "engine.strategies"
 
+_folders: set[str] = set()  # of the files that were loaded: Python has one module of a name, wherever it lies
+
 
 def load_class(target: str) -> type[Strategy]:
     """The strategy class that `target` names; StrategyError says why there is none."""
@@ -109,6 +111,9 @@ def _import_file(path: Path, target: str) -> ModuleType:
         raise StrategyError(f"strategy {target}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and get_type_hints look their module up
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
@@ -116,7 +121,25 @@ def _import_file(path: Path, target: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise StrategyError(f"strategy {target} cannot be imported: {raised_text(error, path)}") from error
+    if taken := _of_another_strategy(folder):
+        raise StrategyError(
+            f"strategy {target}: the engine has imported {taken} for another strategy, and Python knows one module of "
+            f"a name; give the one beside {path} another name"
+        )
+    _folders.add(folder)
     return module
+
+
+def _of_another_strategy(folder: str) -> str | None:
+    """The file of a module that was imported from beside another strategy's file, though
+    one of its name lies in this folder; None without one."""
+    for name, module in list(sys.modules.items()):
+        file, place = getattr(module, "__file__", None) or "", name.replace(".", "/")
+        for end in (f"/{place}.py", f"/{place}/__init__.py"):
+            other = file.removesuffix(end)
+            if other != file and other != folder and other in _folders and Path(folder + end).exists():
+                return file
+    return None
 
 
 def _import_module(name: str, target: str) -> ModuleType:

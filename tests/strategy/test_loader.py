@@ -55,6 +55,49 @@ def test_a_file_with_one_strategy(write):
     assert load_class(str(write("bot.py"))).__name__ == "Quoter"
 
 
+def test_a_file_imports_what_lies_beside_it(tmp_path):
+    """A module and a package, at the top of the file or later; none hides one of Python's own."""
+    text = """
+        import json
+        from beside_it import QTY
+        from engine import Strategy
+
+        class Bot(Strategy):
+            qty = QTY
+
+            def on_start(self):
+                from beside_too.later import NAME
+                return json.dumps(NAME)
+    """
+    for name, content in {
+        "bot.py": text, "beside_it.py": "QTY = 3", "beside_too/later.py": "NAME = 'x'", "json.py": "x",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(dedent(content))
+
+    bot = make_strategy(load_class(str(tmp_path / "bot.py")), {}, "bot")
+
+    assert (bot.qty, bot.on_start()) == (3, '"x"')
+
+
+def test_two_files_never_share_a_module_that_only_one_of_them_means(tmp_path):
+    """Python has one module of a name: the second file would be given the first one's numbers."""
+    for folder, qty in (("first", 1), ("second", 2), ("third", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bot.py").write_text(
+            f"from engine import Strategy\nfrom beside_{'both' if qty < 3 else 'third'} import QTY\n"
+            "class Bot(Strategy):\n    qty = QTY\n"
+        )
+        (tmp_path / folder / f"beside_{'both' if qty < 3 else 'third'}.py").write_text(f"QTY = {qty}")
+
+    assert load_class(str(tmp_path / "first" / "bot.py")).qty == 1
+    sentence = refusal(tmp_path / "second" / "bot.py")
+    assert str(tmp_path / "first" / "beside_both.py") in sentence
+    assert "give the one beside" in sentence
+    assert load_class(str(tmp_path / "third" / "bot.py")).qty == 3
+    assert load_class(str(tmp_path / "first" / "bot.py")).qty == 1
+
+
 def test_a_class_of_a_file(write):
     """Of several, the one that is named; also one that the file imports."""
     write("bases.py", QUOTER.replace("Quoter", "Base"))
