@@ -346,7 +346,7 @@ class Engine:
         _check_number("timeout_s", timeout_s)
         if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
             raise CallError(f"count is 1 to {ROWS_MAX}, not {count!r}: Kraken tells no more candles of an interval")
-        told = context.candles(symbol, interval_min, count)
+        told = context.candles_told(symbol, interval_min, count)
         is_live = context.state(symbol) is FeedState.LIVE
         if suffices(told, count, is_live=is_live, now=SystemClock().wall_ns()):
             return told
@@ -357,18 +357,22 @@ class Engine:
                     f"candles of {interval_min} minutes are neither made of trades (feed.candle_intervals_min has "
                     f"{built}), nor may REST be asked (fallback.enabled, or a venue.rest_url of the same venue)"
                 )
-            return await self._when(lambda: context.candles(symbol, interval_min, count) or None, "candle", timeout_s,
-                                    lambda: f"no candle of {symbol}")  # fmt: skip
+            return await self._when(
+                lambda: context.candles_told(symbol, interval_min, count) or None,
+                "candle",
+                timeout_s,
+                lambda: f"no candle of {symbol}",
+            )
         try:
             async with asyncio.timeout(timeout_s):
                 by_rest = await self._candle_history.candles(symbol, interval_min)
         except (TimeoutError, NotAvailable) as error:
-            if told := context.candles(symbol, interval_min, count):
+            if told := context.candles_told(symbol, interval_min, count):
                 return told
             why = str(error) or f"no candles of {symbol} within {timeout_s:g} s"
             raise NotAvailable(why) from None
         self._live  # noqa: B018 - raises when the engine has ended meanwhile
-        return tuple(joined(context.candles(symbol, interval_min), by_rest)[-count:])
+        return tuple(joined(context.candles_told(symbol, interval_min), by_rest)[-count:])
 
     async def pair(self, symbol: str, *, timeout_s: float = 10.0) -> Pair:
         """A pair's precisions, increments, minimums and status."""

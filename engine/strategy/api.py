@@ -96,7 +96,8 @@ class Context(Protocol):
         """The newest candle of a pair: of one interval, or of the shortest; None before the
         first.
 
-        KeyError as for `book`.
+        Of an interval that `feed.candle_intervals_min` has not there is none ever, and the
+        log says so. KeyError as for `book`.
         """
         ...
 
@@ -107,7 +108,9 @@ class Context(Protocol):
         At most 720 are kept. Soon after the start those of `feed.candle_history` come from
         REST. Intervals without trades have none, and one whose trades are not all known is
         not among those that are `closed`. When the strategy has fallen so far behind that
-        it was not told of the end of one, they begin anew. KeyError as for `book`.
+        it was not told of the end of one, they begin anew. An interval that
+        `feed.candle_intervals_min` has not has none ever, and the log says so. KeyError as
+        for `book`.
         """
         ...
 
@@ -336,7 +339,8 @@ class Strategy:
         return None
 
     def on_stop(self) -> Answer:
-        """Called after the last record, when the engine stops.
+        """Called after the last record, when the engine stops; not of a strategy that was
+        halted.
 
         By then the engine has canceled the open orders or kept them, as `trading.on_stop`
         says: an order that is asked for here is REFUSED, and a cancel of one that was kept

@@ -1,7 +1,7 @@
 """The engine as one strategy sees it: what it was told last, its orders, and the clock."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from engine.records import (
     unpack_trade,
 )
 from engine.strategy.api import Logger
+from engine.strategy.option_rules import shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Order, Position, TradingStatus
 from engine.strategy_host.candle_memory import CANDLES_KEPT, CandleMemory
@@ -55,6 +56,7 @@ class StrategyContext:
         orders: OrderClient,
         call_soon: Callable[..., bool],
         following: Following,
+        candle_intervals_min: Collection[int],
     ) -> None:
         # The pairs that the strategy follows, in the order in which it began to.
         self.symbols: Sequence[str] = ()
@@ -71,6 +73,7 @@ class StrategyContext:
         self.ticker_records: dict[str, bytes | None] = {}
         self.trade_records: dict[str, deque[bytes]] = {}
         self.candle_memory = CandleMemory()
+        self._candle_intervals_min = candle_intervals_min
         # None where nobody knows: in a replay.
         self._freshness: dict[str, Freshness | None] = {}
         measure_ages_by(clock.mono_ns)
@@ -143,11 +146,26 @@ class StrategyContext:
 
     def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
         self._of(self.pairs, symbol)
+        if interval_min is not None:
+            self._check_interval(interval_min)
         return self.candle_memory.newest(symbol, interval_min)
 
     def candles(self, symbol: str, interval_min: int = 1, count: int = CANDLES_KEPT) -> Sequence[Candle]:
+        self._check_interval(interval_min)
+        return self.candles_told(symbol, interval_min, count)
+
+    def candles_told(self, symbol: str, interval_min: int, count: int = CANDLES_KEPT) -> Sequence[Candle]:
+        """As `candles`; of an interval that the engine does not make there are none."""
         self._of(self.pairs, symbol)
         return tuple(self.candle_memory.last(symbol, interval_min, count))
+
+    def _check_interval(self, interval_min: int) -> None:
+        """Say that a strategy waits in vain for the candles of an interval."""
+        if interval_min not in self._candle_intervals_min:
+            made = ", ".join(map(str, self._candle_intervals_min)) or "none"
+            self._orders.tell_mistake(
+                f"there are no candles of {shown(interval_min)} min: feed.candle_intervals_min has {made}; add it there"
+            )
 
     def state(self, symbol: str) -> FeedState:
         return self._of(self.states, symbol)

@@ -161,7 +161,8 @@ class HostedStrategy:
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
         self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
-        self.context = StrategyContext(clock, own_log, pairs, self.order_client, self.call_soon, self)
+        intervals_min = sorted({minutes for port in ports for minutes in port.shard.candle_intervals_min})
+        self.context = StrategyContext(clock, own_log, pairs, self.order_client, self.call_soon, self, intervals_min)
         self._words = CallbackWords(counters, name)
         self._followed = followed
         self._ports = ports

@@ -214,7 +214,7 @@ class OrderClient:
         self._is_stopping = False
         # Has the router ended, so that cancels come too late as well?
         self._has_router_ended = False
-        self.mistakes = 0  # calls that left no order to tell of
+        self.mistakes = 0  # calls that left nothing to tell of
 
     def bind(self, wake: Callable[[], None]) -> None:
         """Take orders on the calling thread alone from now on; `wake` makes it look at
@@ -333,7 +333,7 @@ class OrderClient:
         issued_at, at = self._mono_ns(), self._wall_ns()
         if not isinstance(orders, (list, tuple)) or not orders:
             what = "none" if isinstance(orders, (list, tuple)) else shown(orders)
-            self._tell_mistake(f"submit_batch takes a list of (side, symbol, qty, options), not {what}")
+            self.tell_mistake(f"submit_batch takes a list of (side, symbol, qty, options), not {what}")
             return []
         made, intents, why_not = [], [], None
         for number, row in enumerate(orders, 1):
@@ -370,7 +370,7 @@ class OrderClient:
             return False
         issued_at = self._mono_ns()
         if not isinstance(order, Order):
-            self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
+            self.tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
             return False
         pair = self._pairs.get(order.symbol) or self._former_pairs.get(order.symbol)
         if not order.is_working:
@@ -409,7 +409,7 @@ class OrderClient:
         for given in _each(orders):
             for order in _each(given):
                 if not isinstance(order, Order):
-                    self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
+                    self.tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
                 elif order.is_open:
                     wanted.append(order)
         waiting = {key for command in self.unsent if isinstance(command, Cancel) for key in command.keys}
@@ -431,7 +431,7 @@ class OrderClient:
             return
         if not isinstance(symbol, str) or (symbol and not self.knows(symbol)):
             near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
-            self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
+            self.tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
             return
         self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
@@ -658,14 +658,14 @@ class OrderClient:
 
     def _cancel_elsewhere(self, cancel: Callable[[], None], why_not: Refusal) -> None:
         if why_not is FORKED:
-            self._tell_mistake(f"a cancel was not sent: {FORKED.text}")
+            self.tell_mistake(f"a cancel was not sent: {FORKED.text}")
         elif not self._hand_over(cancel):
-            self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
+            self.tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
     def _tell_too_late(self, count: int) -> None:
         """Of cancels of so many open orders; of none there is nothing to say."""
         if count:
-            self._tell_mistake(
+            self.tell_mistake(
                 f"{count} open orders were not canceled: the engine has ended its orders, or kept them, as "
                 "trading.on_stop says, before on_stop is called"
             )
@@ -687,9 +687,9 @@ class OrderClient:
             log.error("refusals are not told by on_order", strategy=self._strategy, untold=self.untold,
                       reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
 
-    def _tell_mistake(self, sentence: str) -> None:
-        """Count a call that names no order, and log its sentence once, however often the
-        call is made."""
+    def tell_mistake(self, sentence: str) -> None:
+        """Count a call that leaves nothing to tell of it, and log its sentence once,
+        however often the call is made."""
         self.mistakes += 1
         if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
             self._mistakes.add(sentence)

@@ -220,7 +220,7 @@ STRATEGY: Final = (
     Measure("calls_refused", "Calls of `call_soon` that were not taken."),
     Measure("orders_refused", "Orders that were refused on its own side, before the router."),
     Measure("untold", "Refusals and fills that its callbacks were not given, because too many waited."),
-    Measure("mistakes", "Calls that gave no order, such as `cancel(None)`; the log has their reasons."),
+    Measure("mistakes", "Calls that have no effect, such as `cancel(None)`; the log has their reasons."),
     Measure("reports_unreadable", "Reports of the order router that could not be read."),
 )
 # Of each strategy and market ring, among those of the host.

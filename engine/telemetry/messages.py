@@ -643,7 +643,8 @@ MESSAGES: Final = (
     ),
     M(
         "mistake of the strategy",
-        "A call that gave no order, such as `cancel(None)`, or that came too late: a cancel in `on_stop`.",
+        "A call that gave no order, such as `cancel(None)`, that came too late (a cancel in `on_stop`), or that asked "
+        "for candles which are not made.",
         "It has no effect, and is counted as `mistakes`.",
         "What `reason` says.",
     ),

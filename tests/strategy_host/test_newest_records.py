@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine import BookTop, Strategy
 from engine.public_feed.sources import SourceSettings
@@ -33,6 +34,28 @@ def candle_record(interval_min: int, received_at: int) -> bytes:
         0, (1, 2, 1, 2, 1, 7, 3, 60 * NS_PER_S), price_decimals=1, qty_decimals=8, interval_min=interval_min,
         closed=False, history=False, received_at=received_at,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "sentence"),
+    [
+        ((1, 60), 5, "there are no candles of 5 min: feed.candle_intervals_min has 1, 60; add it there"),
+        ((), 1, "there are no candles of 1 min: feed.candle_intervals_min has none; add it there"),
+        ((1, 60), "1", "there are no candles of '1' min: feed.candle_intervals_min has 1, 60; add it there"),
+        ((1, 60), 60, ""),
+        ((1, 60), None, ""),
+    ],
+)
+def test_who_asks_for_candles_that_are_never_made_is_told_once(made, asked, sentence):
+    """Nothing else says why a strategy that waits for them does nothing."""
+    market = Market(candles=made)
+    context = market.host(Strategy()).context
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert context.candle("BTC/USD", asked) is None
+            assert context.candles("BTC/USD", *([] if asked is None else [asked])) == ()
+
+    assert [log["reason"] for log in logs] == ([sentence] if sentence else [])
 
 
 def test_ticker_trades_and_candles_are_kept_without_callbacks():
