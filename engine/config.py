@@ -626,7 +626,7 @@ def load_config(path: Path) -> Config:
         raise _error(f"{path} is Python, not a configuration; a strategy's file goes with --strategy {path}")
     table = _read(path)
     config = _convert(table, _Place(f"{path}: "))
-    return _anchored(config, path.parent)
+    return _anchored(config, path.parent.absolute())
 
 
 def override(config: Config, options: Mapping[str, str] | None = None, /, **changes: object) -> Config:
@@ -721,7 +721,7 @@ def _toml_failure(message: str, text: str) -> str:
 
 def _anchored(config: Config, folder: Path) -> Config:
     """Make file paths absolute: they count from the configuration's folder, not the current
-    one.
+    one, which a strategy may change, and which is another's who asks the engine for them.
     """
     venue = config.venue
     if venue.ca_file is not None:

@@ -100,6 +100,17 @@ def test_paths_count_from_the_folder_of_the_file(folder: Path) -> None:
     ]
 
 
+def test_paths_of_a_file_that_is_named_from_here_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks the engine for its state directory does so from another place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "engine.toml").write_text('trading.state_dir = "state"\n[[strategy]]\ntarget = "bot.py"\n')
+    for path in (Path("engine.toml"), Path()):
+        config = load_config(path)
+
+        assert config.trading.state_dir == str(tmp_path / "state")
+        assert config.strategies[0].target == str(tmp_path / "bot.py")
+
+
 def test_the_example_shows_every_setting_at_its_default() -> None:
     """The documented example loads, has every key, and is the defaults except for pairs and
     strategy.

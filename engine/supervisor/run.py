@@ -196,7 +196,10 @@ class Run:
             )
         if self._credentials_fd is None:
             return None
-        state_dir = Path(config.trading.state_dir) if config.trading.state_dir else default_state_dir(config.name)
+        # Commands ask where it is, and are given from other directories.
+        state_dir = (
+            Path(config.trading.state_dir).absolute() if config.trading.state_dir else default_state_dir(config.name)
+        )
         return Account(
             private_url=config.venue.private_url,
             rest_url=config.venue.rest_url,
