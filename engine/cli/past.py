@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.ask import ask_router, nobody
+from engine.cli.ask import ask_engine, ask_router, nobody
 from engine.errors import ConfigError
 from engine.state_directory import HISTORY_FILE, default_state_dir
 from engine.supervisor.run_directory import RunDirectory
@@ -59,10 +59,12 @@ def check_name(name: str, folder: Path) -> None:
 
 def state_dir_of(name: str) -> Path:
     """The running engine's state directory, or the default one for this name."""
-    try:
+    with suppress(ConfigError):
         return Path(ask_router(name, {"command": "where"})["state_dir"])
-    except ConfigError:
-        return default_state_dir(name)
+    with suppress(ConfigError):  # its router is being started again, say
+        if told := ask_engine(name, {"command": "status"}).get("map", {}).get("supervisor", {}).get("state_dir"):
+            return Path(told)
+    return default_state_dir(name)
 
 
 def up_to_date_history(name: str, state_dir: Path | None) -> tuple[Path, list[str]]:

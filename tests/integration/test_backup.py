@@ -180,6 +180,20 @@ def test_nothing_is_restored_over_a_state_or_under_an_engine(make: Start, tmp_pa
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_a_state_elsewhere_is_found_while_the_router_is_being_started_again(make: Start, tmp_path: Path) -> None:
+    """The engine itself knows its directory; the default one, of another time, is not taken for it."""
+    trading = f'dead_man_s = 0\nstate_dir = "{tmp_path / "own"}"'
+    engine = make(trading=trading, engine="restart_delay_min_s = 30.0").start()
+    trade(engine, "a", side="buy")
+    router = engine.pid("order_router")
+    psutil.Process(router).kill()
+    eventually(lambda: not is_alive(router), "the router is dead")
+
+    assert answer(engine, "backup", tmp_path / "copy")["records"] > 0
+    assert answer(engine, "fills")["fills"]
+    assert not engine.state_dir.exists()
+
+
 def test_play_money_has_nothing_to_restore_to(engines: Engines) -> None:
     """The account of the built-in exchange ends with its engine."""
     engine = engines.start(*CALM)
