@@ -1,15 +1,18 @@
 """`engine new`: what it writes runs as it is, its tests pass, and live trading waits for the user's limits."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.cli.setup.new import FILES, KINDS, new
 from engine.config import load_config
+from engine.errors import ConfigError
 from tests.integration.rig import PATIENCE_S, Engines, summary_of
 
 
@@ -114,3 +117,20 @@ def test_a_full_disk_leaves_no_half_a_folder(tmp_path: Path, monkeypatch: pytest
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_else_writes_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another `engine new` of the same name, say: what this one has written is removed, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    theirs, opened = list(FILES)[1], Path.open
+
+    def open_late(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == theirs:
+            os.close(os.open(path, os.O_CREAT))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_late)
+    with pytest.raises(ConfigError, match=f"{theirs} has come to be there meanwhile"):
+        new.main(["my-bot"], standalone_mode=False)
+
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "my-bot").iterdir()] == [(theirs, b"")]

@@ -4,6 +4,7 @@ run as they are.
 engine/strategy/templates/KIND ─► NAME: strategy.py, test_strategy.py, engine.toml, README.md
 """
 
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -62,15 +63,18 @@ def new(path: Path, kind: str, as_json: bool) -> None:
     written: list[Path] = []
     try:
         for file, text in {**{file: template_text(kind, file, name) for file in FILES}, **OTHERS}.items():
-            written.append(path / file)
-            with written[-1].open("x", encoding="utf-8") as out:
+            with (path / file).open("x", encoding="utf-8") as out:
+                written.append(path / file)
                 out.write(text)
-    except OSError:
+    except OSError as error:
         # Half a folder would be in the way of the next attempt.
         for each in written:
             each.unlink(missing_ok=True)
         if is_made:
-            path.rmdir()
+            with suppress(OSError):  # somebody else has put something there
+                path.rmdir()
+        if isinstance(error, FileExistsError):
+            raise ConfigError(f"{error.filename} has come to be there meanwhile; choose another name") from None
         raise
     if as_json:
         print_json({"name": name, "from": kind, "files": [str(path / file) for file in (*FILES, *OTHERS)]})
