@@ -11,8 +11,11 @@ beside its writer. API keys and the floors of their nonces are no part of it: wh
 copy would tell of these would be wrong.
 """
 
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,16 +43,13 @@ def copy_state(state_dir: Path, directory: Path) -> Copied:
     a place that is taken or cannot be written.
     """
     place = place_of(directory)
-    unfinished = unfinished_of(place)
+    _check_readable(state_dir)
     try:
-        copied = fill(state_dir, unfinished)
-        put_in_place(unfinished, place)
+        with begun(place) as unfinished:
+            copied = fill(state_dir, unfinished)
+            put_in_place(unfinished, place)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise _unwritable(directory, error) from None
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return copied._replace(directory=directory)
 
 
@@ -64,10 +64,47 @@ def place_of(directory: Path) -> Path:
     return place
 
 
-def unfinished_of(place: Path) -> Path:
-    """Where the copy is made, beside its place; raises ConfigError when something else than
-    the rest of an earlier copy is there.
+@contextmanager
+def begun(place: Path) -> Iterator[Path]:
+    """The empty directory where a copy is made, beside its place; it is removed with what
+    is in it, unless it comes to its place within this block.
+
+    Raises ConfigError when something else than the rest of an earlier copy is there, or
+    another command is making one, and OSError.
     """
+    unfinished = _unfinished_of(place)
+    unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _hold(fd, unfinished)
+        for rest in unfinished.iterdir():
+            rest.unlink()
+        try:
+            yield unfinished
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    finally:
+        os.close(fd)
+
+
+def _hold(fd: int, unfinished: Path) -> None:
+    """Raise ConfigError for a directory that another command fills, or has given its name
+    meanwhile: it must neither be emptied nor removed.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = True
+    except OSError as error:  # some file systems of networks lock no directory
+        is_ours = not isinstance(error, BlockingIOError)
+    with suppress(FileNotFoundError):
+        if is_ours and os.path.samestat(os.fstat(fd), unfinished.stat()):
+            return
+    raise ConfigError(f"another copy is being made in {unfinished}; wait until it is done, or name another place")
+
+
+def _unfinished_of(place: Path) -> Path:
     unfinished = place.with_name(place.name + UNFINISHED)
     if os.path.lexists(unfinished):
         is_rest = unfinished.is_dir() and not unfinished.is_symlink()
@@ -81,12 +118,7 @@ def _may_be_ours(path: Path) -> bool:
 
 
 def fill(state_dir: Path, unfinished: Path) -> Copied:
-    """Copy a state into a directory that is made, or begun anew; raises as `copy_state`,
-    and OSError.
-    """
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished.mkdir(mode=0o700)
+    """Copy a state into an empty directory; raises as `copy_state`, and OSError."""
     has_history = copy_history(state_dir / HISTORY_FILE, unfinished / HISTORY_FILE)
     records = copy_journal(state_dir, unfinished)
     if (state_dir / RUN_FILE).exists():
@@ -125,6 +157,20 @@ def _sync(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _check_readable(state_dir: Path) -> None:
+    """Raise ConfigError for a directory that this user may not look into: it would be taken
+    for an empty one.
+    """
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.listdir(state_dir)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"{state_dir} cannot be read: {reason}; ask as the user whose engine it is (`sudo -u USER …`)"
+        ) from None
 
 
 def _unwritable(directory: Path, error: OSError) -> ConfigError:

@@ -11,18 +11,17 @@ begins with the clock, which is ahead of all that were used. Client order ids do
 again, for the number of a run is the clock's, too.
 """
 
-import shutil
 from pathlib import Path
 from typing import Final
 
 from engine.backup.copying import (
     Copied,
+    begun,
     fill,
     has_state,
     newest_record,
     place_of,
     put_in_place,
-    unfinished_of,
 )
 from engine.clock import Clock
 from engine.errors import ConfigError
@@ -46,20 +45,16 @@ def restore_state(directory: Path, state_dir: Path, clock: Clock) -> Copied:
     if has_state(state_dir):
         raise ConfigError(_taken(directory, state_dir))
     place = place_of(state_dir)
-    unfinished = unfinished_of(place)
     try:
-        copied = fill(directory, unfinished)
-        _halt(unfinished, clock)
-        put_in_place(unfinished, place)
+        with begun(place) as unfinished:
+            copied = fill(directory, unfinished)
+            _halt(unfinished, clock)
+            put_in_place(unfinished, place)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise ConfigError(
             f"{error.filename or state_dir}: {(error.strerror or str(error)).lower()}; choose another place with "
             "--state-dir (trading.state_dir) or XDG_STATE_HOME"
         ) from None
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return copied._replace(directory=state_dir)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.backup.copying import copy_state, has_state
+from engine.backup.copying import begun, copy_state, has_state
 from engine.backup.restoring import restore_state
 from engine.clock import ManualClock
 from engine.errors import ConfigError, UserError
@@ -183,3 +183,28 @@ def test_a_place_that_is_taken_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ConfigError, match=r"is there already, and not an empty directory|holds a state already"):
         restore_state(tmp_path / "state", Path(place), ManualClock())
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_of_two_commands_that_copy_to_one_place_the_first_goes_on(tmp_path: Path) -> None:
+    """The second neither empties what the first has made so far, nor removes it when it gives up."""
+    written(tmp_path / "state", 3).close()
+    with begun(tmp_path / "copy") as unfinished:
+        (unfinished / "00000001.journal").touch()
+        with pytest.raises(ConfigError, match=r"another copy is being made in .*copy\.unfinished; wait until"):
+            copy_state(tmp_path / "state", tmp_path / "copy")
+        with pytest.raises(ConfigError, match="another copy is being made"):
+            restore_state(tmp_path / "state", tmp_path / "copy", ManualClock())
+        assert [path.name for path in unfinished.iterdir()] == ["00000001.journal"]
+
+        unfinished.rename(tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "state"] == ["copy"]
+
+
+def test_a_state_that_may_not_be_read_is_no_matter_of_room(tmp_path: Path) -> None:
+    """Of another user's, say: the mend is to ask as that user."""
+    file = tmp_path / "state"
+    file.symlink_to(file)  # root may read every directory, but none of these
+
+    with pytest.raises(ConfigError, match=r"state cannot be read: .*; ask as the user whose engine it is"):
+        copy_state(file, tmp_path / "copy")
+    assert not (tmp_path / "copy.unfinished").exists()
