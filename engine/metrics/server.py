@@ -15,17 +15,17 @@ class MetricsServer:
     def __init__(self, control_path: Path, address: str, port: int) -> None:
         """Begin to serve, from threads of its own; port 0 takes a free one.
 
-        Raises ConfigError when the port is taken.
+        Raises ConfigError when the port is taken, or the address is none of this host.
         """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(EngineCollector(Attachment(control_path)))
         try:
             self._server, self._thread = start_http_server(port, address, registry)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:  # the last of a name that no host can have
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise ConfigError(
-                f"the metrics cannot be served at {address}:{port} ({reason}); choose another one with --port, or "
-                "metrics.port of the configuration"
+                f"the metrics cannot be served at {address}:{port} ({reason}); choose another place with --address and "
+                "--port, or metrics.address and metrics.port of the configuration"
             ) from None
         host = f"[{address}]" if ":" in address else address
         self.url = f"http://{host}:{self._server.server_port}/metrics"
