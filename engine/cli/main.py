@@ -32,8 +32,8 @@ MENDS = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room within your quota there",
     errno.EROFS: "name a place that can be written",
-    errno.EACCES: "name a place that may be written, or change its permissions",
-    errno.EPERM: "name a place that may be written, or change its permissions",
+    errno.EACCES: "name another place, or change its permissions",
+    errno.EPERM: "name another place, or change its permissions",
     errno.ENOMEM: "free memory, or configure fewer pairs, publish_levels or ring_slots",
     errno.EAGAIN: "raise the limit on processes, for example `ulimit -u 4096`",
 }

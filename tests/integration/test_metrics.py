@@ -165,6 +165,17 @@ def test_a_program_is_told_the_address(engines: Engines):
     assert scrape(told["url"]) == {("kraken_engine_up",): 0}
 
 
+def test_an_engine_that_may_not_be_seen_is_not_said_to_be_down(engines: Engines):
+    """As one of another user: that it is not up would be an alert."""
+    place = engines.runtime / "kraken-engine"
+    place.symlink_to(place)  # which root may not look into either
+    refused = engines.call("metrics", "--port", 0)
+
+    assert refused.returncode == 2
+    assert "whether an engine runs cannot be seen" in refused.stderr
+    place.unlink()
+
+
 def test_a_port_that_is_taken_is_one_sentence(engines: Engines):
     """By itself a mistake; for an engine that trades no reason to end."""
     with socket.socket() as taken:

@@ -34,6 +34,8 @@ def metrics(name: str, port: int, address: str, as_json: bool, dies_with_parent:
 
     if dies_with_parent:
         die_with_parent()
+    else:
+        RunDirectory(name).holder()  # it may not run yet, but this user must be allowed to see whether it does
     configure_log("info", "console", "metrics")
     setproctitle(f"kraken-engine {name}: metrics")
     give_way()
