@@ -14,6 +14,7 @@ with one sentence that says what to change. What does not come in time raises No
 """
 
 import asyncio
+import gc
 import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 import structlog
 
@@ -45,6 +47,7 @@ from engine.strategy.option_rules import as_decimal
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
+from engine.supervisor.descriptors import open_descriptors
 from engine.supervisor.local_venue import venue_plan
 from engine.supervisor.run import Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
@@ -63,6 +66,10 @@ ELSEWHERE: Final = (
     "orders are sent on the thread of the loop that opened the engine; on another thread, hand the call over: "
     "asyncio.run_coroutine_threadsafe(engine.buy(...), loop)"
 )
+
+# Those that have ended and are in memory still: their objects refer to one another, so that
+# rings and descriptors are kept until Python collects them, which may be never.
+_ENDED: Final[WeakSet[Supervisor]] = WeakSet()
 
 T = TypeVar("T")
 
@@ -210,6 +217,7 @@ class Engine:
         if self._ending is not None or self._running is None or self._supervisor is None:
             return
         self._last_summary = self._supervisor.summary()
+        _ENDED.add(self._supervisor)
         ending = self._end_run()
         if self._program is not None:
             self._program.wake_all()
@@ -717,8 +725,10 @@ class _Opening:
         if not structlog.is_configured():  # else the program logs in its own way
             configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels, is_guest=True)
         engine = self._kind(run)
+        if _ENDED:
+            gc.collect()
         try:
-            run.begin(len(config.strategies) + len(self._strategies) + 1)
+            run.begin(len(config.strategies) + len(self._strategies) + 1, beside=open_descriptors())
             await engine._start(self._strategies)
         except BaseException:
             await engine.close()

@@ -33,6 +33,8 @@ class Child:
         self._loop = asyncio.get_running_loop()
         # Set when the process has ended and been reaped.
         self.exited = asyncio.Event()
+        # After its end, until that is told or has not been in time.
+        self._late: asyncio.TimerHandle | None = None
 
     @property
     def alive(self) -> bool:
@@ -69,7 +71,7 @@ class Child:
 
         def end() -> None:
             self._loop.remove_reader(self._pidfd)
-            self._loop.call_later(TOLD_S, self.has_ended, None)
+            self._late = self._loop.call_later(TOLD_S, self.has_ended, None)
 
         self._loop.add_reader(self._pidfd, end)
 
@@ -77,6 +79,8 @@ class Child:
         """What `watch` does, for who notices the end otherwise. The first end counts."""
         if not self.alive:
             return
+        if self._late is not None:
+            self._late.cancel()  # it would keep the whole engine in memory meanwhile
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.exited.set()

@@ -21,21 +21,28 @@ def descriptors_needed(*, shards: int, strategies: int) -> int:
     return DESCRIPTORS_MIN + DESCRIPTORS_OF_SHARD * shards + DESCRIPTORS_OF_STRATEGY * strategies
 
 
-def ensure_descriptors(*, shards: int, strategies: int) -> None:
-    """Raise the limit of this process and its children when it is too low.
+def ensure_descriptors(*, shards: int, strategies: int, beside: int = 0) -> None:
+    """Raise the limit of this process and its children when it is too low; `beside` are
+    those that it has open for other things, other engines say.
 
     Raises ConfigError when it may not be raised.
     """
-    needed = descriptors_needed(shards=shards, strategies=strategies)
+    needed = descriptors_needed(shards=shards, strategies=strategies) + beside
     allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return
     if ceiling != resource.RLIM_INFINITY and ceiling < needed:
         raise ConfigError(
-            f"this process may open {ceiling} files and needs {needed} (shards, strategies and their rings); raise the "
-            "limit, for example with `ulimit -n 1024` or LimitNOFILE= of the systemd unit"
+            f"this process may open {ceiling} files and needs {needed} (shards, strategies and their rings"
+            f"{f', and {beside} that are open' if beside else ''}); raise the limit, for example with "
+            f"`ulimit -n {max(1024, 2 * needed)}` or LimitNOFILE= of the systemd unit"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, ceiling))
+
+
+def open_descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def open_to_read(memories: Sequence[int]) -> list[int]:

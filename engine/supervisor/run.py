@@ -79,12 +79,13 @@ class Run:
         self._notice_secrets_fd: int | None = None
         self._account: Account | None = None
 
-    def begin(self, strategies: int) -> None:
+    def begin(self, strategies: int, *, beside: int = 0) -> None:
         """Take the name, start the local venue, and take key and tokens out of the
         environment.
 
-        `strategies` is how many there will be. Raises ConfigError when an engine of this
-        name runs, or this process may open too few files.
+        `strategies` is how many there will be, `beside` how many files this process has
+        open for other things. Raises ConfigError when an engine of this name runs, or this
+        process may open too few files.
         """
         config = self.config
         check_cpus((
@@ -94,7 +95,7 @@ class Run:
             need_extra("prometheus_client", "metrics", "metrics.port")
         if config.page.port is not None:
             need_extra("plotly", "page", "page.port")
-        ensure_descriptors(shards=config.feed.shards, strategies=strategies)
+        ensure_descriptors(shards=config.feed.shards, strategies=strategies, beside=beside)
         self._directory.acquire()
         if config.notices.targets:
             self._notice_secrets_fd = _hand_over_notice_secrets(config.notices.targets)
