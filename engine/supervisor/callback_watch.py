@@ -197,18 +197,20 @@ def line_of(frames: Sequence[FrameType], file: str) -> str:
     that is in another. Without a file, the innermost line of a program: neither of the
     engine, nor of Python or of an installed package.
     """
-    told = [
-        (frame.f_code.co_filename, f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}")
-        for frame in frames
-    ]
-    own = next((line for place, line in told if (place == file if file else _is_own(place))), "")
-    innermost = told[0][1] if told else ""
+    lines = [f"{Path(each.f_code.co_filename).name}:{each.f_lineno} in {each.f_code.co_name}" for each in frames]
+    own = next((line for line, each in zip(lines, frames, strict=True) if _is_own(each, file)), "")
+    innermost = lines[0] if lines else ""
     return f"{own}, in {innermost}" if own and own != innermost else innermost
 
 
-def _is_own(place: str) -> bool:
-    """Whether a file is of the program's own. Python names its frozen modules `<frozen …>`."""
-    return not place.startswith("<frozen ") and not any(Path(place).is_relative_to(other) for other in OTHERS)
+def _is_own(frame: FrameType, file: str) -> bool:
+    """Whether a line is of that file; without one, of the program's own."""
+    place = frame.f_code.co_filename
+    if file:
+        return place == file
+    if place.startswith("<"):  # a program that was typed in, or what Python or a library has made: `<string>`
+        return frame.f_globals.get("__name__") == "__main__"
+    return not any(Path(place).is_relative_to(other) for other in OTHERS)
 
 
 def _s(ns: int) -> float:

@@ -199,6 +199,23 @@ def test_a_line_is_the_strategys_own_or_the_innermost(file: str) -> None:
     assert line_of([], file) == ""
 
 
+def test_what_is_made_of_text_is_no_line_of_a_program() -> None:
+    """As the methods of a dataclass, which know no file; what was typed in knows none either, and is the program."""
+    frames: list[FrameType] = []
+
+    def look() -> None:
+        frames.extend(stack_of(sys._getframe()))
+
+    exec("look()", {"look": look, "__name__": "dataclasses"})
+    _, made, caller, *_ = frames
+    frames.clear()
+    exec("look()", {"look": look, "__name__": "__main__"})
+    _, typed_in, *_ = frames
+
+    assert line_of([made, caller], "").startswith("test_callback_watch.py:")
+    assert line_of([typed_in, caller], "") == "<string>:1 in <module>"
+
+
 def test_the_line_of_a_program_is_its_own_and_no_librarys_that_it_calls() -> None:
     """A program has no file to look for: it may wait in what Python or a package brings."""
 
