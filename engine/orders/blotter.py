@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from engine.market import Pair
 from engine.orders.amounts import usual_trigger_type
-from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
+from engine.orders.intent import Conditional, OrderIntent, Trigger
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -486,7 +486,7 @@ class Blotter:
         """
         if state.is_terminal or fact.timestamp < order.amended_at_venue:
             return NO_RECORDS
-        told = _Terms.told(order, fact.order_qty, fact.limit_price)
+        told = _Terms.told(order, fact.order_qty, fact.limit_price, fact.trigger_price)
         is_answer = told.are_as_asked(order)
         if told.are_as_known(order) and not is_answer and fact.timestamp == order.amended_at_venue:
             return NO_RECORDS
@@ -506,23 +506,22 @@ class Blotter:
         """
         if state.is_terminal:
             return NO_RECORDS
-        told = _Terms.told(order, qty, limit_price if order.limit_price is not None else None)
-        is_trigger_moved = _moves_only(order.amendment, trigger_price)
-        if told.are_as_known(order) and not is_trigger_moved:
+        told = _Terms.told(order, qty, limit_price if order.limit_price is not None else None, trigger_price)
+        is_answer = told.are_as_asked(order)
+        if told.are_as_known(order) and not is_answer:
             return NO_RECORDS
-        return (told.amended(order, at, NEVER, is_trigger_moved or told.are_as_asked(order)),)
+        return (told.amended(order, at, NEVER, is_answer),)
 
     def _shows_amend(self, order: TrackedOrder, found: OrderLookup) -> bool:
-        """True if a lookup shows that the amend under way was carried out, by what it
-        changed.
+        """True if a lookup shows that the amend under way was carried out."""
+        return _Terms.told(order, found.qty, found.limit_price, found.trigger_price).are_as_asked(order)
+
+    def would_show_amend(self, order: TrackedOrder, found: OrderLookup) -> bool:
+        """True if a lookup tells of something that the amend under way changes, so that it
+        would show there: quantity or prices do, distances and displayed quantities do not.
         """
-        asked = order.amendment
-        if asked is None:
-            return False
-        if _moves_only(asked, found.trigger_price):
-            return True
-        is_told = asked.qty is not None or asked.limit_price is not None
-        return is_told and _Terms.told(order, found.qty, found.limit_price).are_as_asked(order)
+        told = _Terms.told(order, found.qty, found.limit_price, found.trigger_price)
+        return bool(told.changes_shown(order))
 
     def differs_in_terms(self, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> bool:
         """True if quantity or limit, as Kraken tells them, are others than those known."""
@@ -1026,40 +1025,59 @@ def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -
 
 
 class _Terms(Struct, frozen=True):
-    """An order's quantity and limit as Kraken tells them, in a scale that can express them;
-    None where it does not tell.
+    """An order's quantity and limit as Kraken tells them, in a scale that can express them,
+    and its trigger; None where it does not tell.
     """
 
     qty: QtyLots | None
     qty_decimals: int
     limit_price: PriceTicks | None
     price_decimals: int
+    trigger_price: Decimal | None
 
     @classmethod
-    def told(cls, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> "_Terms":
+    def told(
+        cls,
+        order: TrackedOrder,
+        qty: Decimal | None,
+        limit_price: Decimal | None,
+        trigger_price: Decimal | None = None,
+    ) -> "_Terms":
         """In the order's own scale if that is fine enough. Kraken tells 0 for a missing
         limit.
         """
-        return cls(*_lots(order, qty), *_ticks(order, limit_price or None))
+        return cls(*_lots(order, qty), *_ticks(order, limit_price or None), trigger_price)
 
     def are_as_known(self, order: TrackedOrder) -> bool:
-        """True if they differ in nothing from what we know."""
+        """True if quantity and limit differ in nothing from what we know."""
         return (self.qty is None or _is_same(order.qty, order.qty_decimals, self.qty, self.qty_decimals)) and (
             self.limit_price is None
             or _is_same(order.limit_price, order.price_decimals, self.limit_price, self.price_decimals)
         )
 
     def are_as_asked(self, order: TrackedOrder) -> bool:
-        """True if they show that the amend under way was carried out."""
-        asked = order.amendment
-        if asked is None:
-            return False
-        if asked.qty is None and asked.limit_price is None:
-            return True  # it changed what reports do not show here
-        return (asked.qty is None or _is_same(asked.qty, asked.qty_decimals, self.qty, self.qty_decimals)) and (
-            asked.limit_price is None
-            or _is_same(asked.limit_price, asked.price_decimals, self.limit_price, self.price_decimals)
-        )
+        """True if they show that the amend under way was carried out. A report of an
+        earlier amend, which may come after the reply to that, shows none of its changes.
+        """
+        shown = self.changes_shown(order)
+        return bool(shown) and all(shown)
+
+    def changes_shown(self, order: TrackedOrder) -> list[bool]:
+        """For each change of the amend under way of which they tell: whether it is made."""
+        shown: list[bool] = []
+        if (asked := order.amendment) is None:
+            return shown
+        qty, limit = (asked.qty, asked.qty_decimals), (asked.limit_price, asked.price_decimals)
+        is_qty_told = asked.qty is not None and self.qty is not None
+        if is_qty_told and not _is_same(*qty, order.qty, order.qty_decimals):
+            shown.append(_is_same(*qty, self.qty, self.qty_decimals))
+        is_limit_told = asked.limit_price is not None and self.limit_price is not None
+        if is_limit_told and not _is_same(*limit, order.limit_price, order.price_decimals):
+            shown.append(_is_same(*limit, self.limit_price, self.price_decimals))
+        trigger = None if order.intent.trigger is None else order.intent.trigger.price
+        if asked.trigger_price not in (None, trigger) and self.trigger_price is not None:
+            shown.append(asked.trigger_price == self.trigger_price)
+        return shown
 
     def amended(self, order: TrackedOrder, at: WallNs, kraken_time: WallNs, is_answer: bool) -> Amended:
         """The record that sets the order to these terms."""
@@ -1074,19 +1092,6 @@ class _Terms(Struct, frozen=True):
             kraken_time,
             is_answer,
         )
-
-
-def _moves_only(amendment: Amendment | None, trigger_price: Decimal | None) -> bool:
-    """True if the amend under way changes the trigger only, and the trigger is where it was
-    to be.
-    """
-    return (
-        amendment is not None
-        and trigger_price is not None
-        and amendment.qty is None
-        and amendment.limit_price is None
-        and amendment.trigger_price == trigger_price
-    )
 
 
 def _trigger_of(close: Conditional) -> Trigger | None:

@@ -4,28 +4,33 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from engine.orders.intent import Amendment
+from engine.orders.intent import Amendment, OrderIntent, Trigger
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Amend, Submit
 from engine.orders.rings.reports import OrderReport
+from engine.orders.venue_facts import ExecutionFact
+from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import AT, fact, limit
 
+D = Decimal
+ANSWERED_AT = "2026-09-21T14:13:20.100000Z"
 KEY, ORDER_ID = "quoter000000000001", "OAAAAA-AAAAA-AAAAAA"
 
 
 class Quoter:
     """A router with one open order, and the requests that it sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, intent: OrderIntent | None = None) -> None:
         self.rig = rig = RouterRig()
         rig.core.begin()
         rig.connect()
         rig.snapshot()
         rig.work_for(20 * NS_PER_MS)
-        rig.command(Submit(STRATEGY, KEY, limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+        rig.command(Submit(STRATEGY, KEY, intent or limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
         (added,) = self.requests("add_order")
         self.answer(added, {"order_id": ORDER_ID, "cl_ord_id": KEY})
 
@@ -33,13 +38,16 @@ class Quoter:
         return [request for request in self.rig.socket.take() if request["method"] == method]
 
     def amend(self, ticks: int) -> None:
-        change = Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(ticks))
+        self.change(limit_price=PriceTicks(ticks))
+
+    def change(self, **terms: Any) -> None:
+        change = Amendment(price_decimals=1, qty_decimals=8, **terms)
         self.rig.command(Amend(KEY, change, MonoNs(self.rig.clock.mono_ns()), MonoNs(0)))
 
     def answer(self, request: Any, result: Any = None, error: str = "") -> None:
         """Kraken's reply, whenever it comes."""
         outcome = {"success": False, "error": error} if error else {"success": True, "result": result}
-        at = "2026-09-21T14:13:20.100000Z"
+        at = ANSWERED_AT
         self.rig.frame(
             {"method": request["method"], "req_id": request["req_id"], "time_in": at, "time_out": at, **outcome}
         )
@@ -76,3 +84,51 @@ def test_a_late_reply_to_an_amend_is_none_to_the_next(error: str) -> None:
     quoter.answer(second, error="EOrder:Insufficient funds")
     told = quoter.told
     assert (told.state, told.limit_price_ticks, told.is_busy) == (OrderState.WORKING, 940, False)
+
+
+def trailed(**more: Any) -> tuple[Quoter, Any, ExecutionFact]:
+    """A stop that was moved to 91 and is being moved to 92: the reply to the first has come, its report comes now.
+
+    Kraken's reports of amends tell quantity and limit.
+    """
+    quoter = Quoter(limit("sell", price=more.get("price"), order_type=more.pop("order_type"), trigger=Trigger(D(90))))
+    quoter.change(trigger_price=D(91), **more.get("also", {}))
+    (first,) = quoter.requests("amend_order")
+    quoter.answer(first, {"order_id": ORDER_ID, "amend_id": "TA"})
+    quoter.change(trigger_price=D(92), **more.get("also", {}))
+    (second,) = quoter.requests("amend_order")
+    price = more.get("price")
+    at = wall_ns(ANSWERED_AT) + NS_PER_MS
+    report = fact("amended", at, order_id=ORDER_ID, limit_price=price and D(price), order_qty=D(1))
+    return quoter, second, report
+
+
+STOPS = [
+    {"order_type": "stop-loss"},
+    {"order_type": "stop-loss-limit", "price": "89"},
+    {"order_type": "stop-loss-limit", "price": "89", "also": {"limit_price": PriceTicks(890)}},
+]
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=["alone", "beside a limit", "with the same limit"])
+@pytest.mark.parametrize("is_trigger_told", [False, True])
+def test_a_late_report_of_an_amend_of_the_trigger_is_none_of_the_next(stop: dict[str, Any], is_trigger_told) -> None:
+    """The stop was told where Kraken had refused to put it, and the amend after that was sent beside this one."""
+    quoter, second, report = trailed(**stop)
+    quoter.rig.fact(replace(report, trigger_price=D(91) if is_trigger_told else None))
+    order = quoter.rig.core.blotter.open[KEY]
+    assert (order.pending, order.intent.trigger.price) == ("amend", 91)
+    quoter.change(trigger_price=D(93))
+    assert quoter.requests("amend_order") == []
+
+    quoter.answer(second, error="EOrder:Rate limit exceeded")
+    assert order.intent.trigger.price == 91
+
+
+def test_a_report_that_tells_the_trigger_is_that_of_its_amend() -> None:
+    """Its reply may be lost."""
+    quoter, _, report = trailed(order_type="stop-loss")
+    quoter.rig.fact(replace(report, trigger_price=D(92)))
+
+    order = quoter.rig.core.blotter.open[KEY]
+    assert (order.pending, order.intent.trigger.price) == ("", 92)

@@ -26,7 +26,6 @@ from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.blotter import missing_from
-from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.money import add
 from engine.orders.rate_counter import RateCounters, tier_of
@@ -416,7 +415,7 @@ class AccountFacts:
         if now < over_at or (not is_told and now < over_at + HEARTBEAT_PATIENCE_NS):
             self._resolver.settle(order.key, MonoNs(max(over_at, now + LAG_NS)))
             return
-        is_certain = is_told and _would_show(order.amendment, lookup)
+        is_certain = is_told and self._blotter.would_show_amend(order, lookup)
         why = NOT_RECEIVED if is_certain else UNSEEN
         self._records.commit(
             self._blotter.on_request_refused(order.key, "amend", why, self._now.wall, is_certain=is_certain)
@@ -449,17 +448,3 @@ def _balance_facts(rows: Sequence[AssetBalance]) -> list[BalanceFact]:
         )
         for asset in {**spot, **earning}
     ]
-
-
-def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:
-    """True if a lookup shows what the amendment changes: quantity or prices do, distances
-    and displayed quantities do not.
-    """
-    return amendment is None or any(
-        change is not None and told is not None
-        for change, told in (
-            (amendment.qty, lookup.qty),
-            (amendment.limit_price, lookup.limit_price),
-            (amendment.trigger_price, lookup.trigger_price),
-        )
-    )
