@@ -64,8 +64,8 @@ class DeadMan:
         # because it was never set.
         self._is_over = False
         self._is_off = True
-        # Whether it rests: nothing is open that should end with us; and when it last was not
-        # to rest, None before.
+        # Whether it rests: nothing is open that should end with us. When it last was not to
+        # rest; None before.
         self._rests = False
         self._busy_at: MonoNs | None = None
         self.refreshes = 0
