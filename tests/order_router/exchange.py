@@ -254,6 +254,9 @@ class Exchange:
                     params["order_id"], params.get("order_qty"), params.get("limit_price"), wall_ns(params["deadline"])
                 )
                 return _said(order)
+            case "cancel_order" if "order_userref" in params:
+                open_ids = [it.order_id for it in self.orders if it.is_open and it.userref in params["order_userref"]]
+                return _said([UNKNOWN_ORDER, *map(self._cancel, open_ids)][-1])
             case "cancel_order":
                 (name,) = params.get("order_id") or params["cl_ord_id"]
                 return _said(self._cancel(name))

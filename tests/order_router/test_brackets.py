@@ -17,8 +17,8 @@ from engine.orders.life import OrderState
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, StrategyEnded, Submit
 from engine.orders.venue_facts import ExecutionFact
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
-from tests.order_router.rig import SETTINGS, STRATEGY
-from tests.order_router.world import Way, World
+from tests.order_router.rig import SETTINGS, STRATEGY, TOKEN
+from tests.order_router.world import LATENCY_NS, Way, World
 from tests.orders.rig import AT, limit
 
 D = Decimal
@@ -316,6 +316,48 @@ def test_who_cancels_the_entry_ends_the_entry():
     world.move(TARGET)
 
     assert world.exits[-1].filled == D("0.5")
+
+
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_a_cancel_of_an_entry_in_doubt_leaves_the_stop_of_its_fill_alone(is_filled):
+    """The network was gone before Kraken answered. The entry has no name but its userref, which its stop has too; the
+    snapshot tells the one from the other.
+    """
+    world = Bracketed()
+    world.ask(Submit(STRATEGY, ENTRY, bracket(), MonoNs(world.clock.mono_ns()), MonoNs(0)))
+    world.run(LATENCY_NS // 2)
+    world.cut_trading()
+    world.cut_feed()
+    world.run(SOON_NS)
+    if is_filled:
+        world.exchange.fill(world.entry.order_id, D(1))
+    world.ask(Cancel(STRATEGY, [ENTRY]))
+    world.connect_trading()
+    world.run(SOON_NS)
+    world.connect_feed()
+    world.run(SOON_NS)
+
+    assert not world.entry.is_open
+    assert [exit.status for exit in world.exits] == ["open"] * is_filled
+
+
+def test_an_entry_in_doubt_of_which_nobody_tells_is_canceled_all_the_same():
+    """Neither the executions come nor REST, for long after Kraken could have begun with it."""
+    world = Bracketed()
+    world.ask(Submit(STRATEGY, ENTRY, bracket(), MonoNs(world.clock.mono_ns()), MonoNs(0)))
+    world.run(LATENCY_NS // 2)
+    world.cut_trading()
+    world.cut_feed()
+    world.run(SOON_NS)
+    world.cut_rest()
+    world.ask(Cancel(STRATEGY, [ENTRY]))
+    world.connect_trading()
+    world.do(lambda: world.rig.session.authorise(TOKEN, world.clock.mono_ns()))
+    world.run(5 * NS_PER_S)
+    assert world.entry.is_open
+    world.run(10 * NS_PER_S)
+
+    assert not world.entry.is_open
 
 
 def test_a_stop_that_somebody_else_canceled_is_put_back():

@@ -8,13 +8,17 @@ promise to process the two in order. An amend is outstanding while its request w
 reply, at most until its deadline has passed at Kraken. Of one that is in doubt afterwards
 the fate is found out by others, and the cancel does not wait for that.
 
+An order with a conditional close is known by its userref until Kraken's id of it is told,
+and its closing orders have the same. A cancel by that would end what protects, so where a
+fill may have been missed it waits for the id, at most NAME_PATIENCE_NS behind the deadline.
+
 The pause after a cancel that ended nothing grows with each that was sent, because each
 costs points of the pair's rate counter. One that no connection took costs nothing, and is
 tried again every second. New knowledge (a connection or the feed is back, REST has found an
 order in doubt) ends the pause; that REST shows the order open does not, for it lags.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from engine.instant import Instant
@@ -34,6 +38,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 RETRY_NS: Final = NS_PER_S  # for a cancel that did not end its order; doubles with each that was sent
 RETRY_NS_MAX: Final = 30 * NS_PER_S
 SOON_NS: Final = 20 * NS_PER_MS  # behind an amend under way, or an order that is not acknowledged yet
+NAME_PATIENCE_NS: Final = 10 * NS_PER_S  # behind its deadline, for Kraken's id of an order that has a userref alone
 
 
 class OrderCancels:
@@ -61,6 +66,8 @@ class OrderCancels:
         self._attempts: dict[str, int] = {}
         # The trading connection on which they were sent last, by its number.
         self._opening = 0
+        # Whether every execution was received since this order was sent.
+        self.has_all_since_sent: Callable[[str], bool] = _never
         self.sent = 0
 
     def want(self, key: str) -> None:
@@ -160,7 +167,11 @@ class OrderCancels:
             return None
         if now < due_at:
             return None
-        if order.state is OrderState.SENT or (key in amending and self._may_be_amended(order)):
+        if (
+            order.state is OrderState.SENT
+            or (key in amending and self._may_be_amended(order))
+            or (not order.order_id and order.userref is not None and self._is_id_awaited(order))
+        ):
             self._due[key] = MonoNs(now + SOON_NS)
             return None
         if wait_ns := self._rates.cancel_wait_ns(order.symbol, self._cost(order), now):
@@ -174,6 +185,13 @@ class OrderCancels:
     def _may_be_amended(self, order: TrackedOrder) -> bool:
         """True if Kraken may still carry out the amend that the order waits for."""
         return order.pending == "amend" and self._kraken.least() <= order.amend_deadline + DEADLINE_MARGIN_NS
+
+    def _is_id_awaited(self, order: TrackedOrder) -> bool:
+        """True of an order with a userref alone if it may have closing orders that nobody
+        has told of, and Kraken's id of it may be told.
+        """
+        is_late = self._kraken.least() > order.deadline + NAME_PATIENCE_NS
+        return not is_late and not self.has_all_since_sent(order.key)
 
     def _send_together(self, orders: Sequence[TrackedOrder]) -> Sequence[Sequence[TrackedOrder]]:
         """Send the cancels of at most BATCH_CANCEL_MAX orders; returns those that the
@@ -199,3 +217,7 @@ class OrderCancels:
             return order_requests.cancel_order(cl_ord_id=order.key, token=token, req_id=req_id)
 
         return self._websocket.send("cancel_order", Purpose("cancel", (order.key,)), build)
+
+
+def _never(_: str) -> bool:
+    return False
