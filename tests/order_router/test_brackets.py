@@ -370,6 +370,24 @@ def test_a_stop_that_somebody_else_canceled_is_put_back():
     assert world.exits[-1].cl_ord_id.startswith(EXIT_TAG)
 
 
+@pytest.mark.parametrize("route", ["websocket", "rest"])
+def test_a_breaker_that_lets_one_request_out_lets_an_exit_out(route):
+    """It is the first to ask once the breaker has been open for long enough."""
+    orders = replace(SETTINGS.new_orders, rest_fallback=route == "rest")
+    world = entered(settings=replace(SETTINGS, new_orders=orders, breaker_failures=1, breaker_open_ns=20 * NS_PER_S))
+    if route == "rest":
+        world.cut_trading()
+    world.rig.core.breakers[route].failed(world.clock.mono_ns())
+    world.exchange.cancel(world.exits[0].order_id)
+    world.run(10 * NS_PER_S)
+    assert len(world.exits) == 1
+    world.run(15 * NS_PER_S)
+
+    assert world.open_exits() == STOPPED
+    assert len(world.exits) == 2
+    assert not [order for order in world.strategy._ended.values() if order.state is OrderState.REFUSED]
+
+
 def test_a_stop_that_the_price_has_passed_is_closed_at_the_market():
     """No trigger would be on the right side."""
     world = entered()

@@ -292,22 +292,30 @@ class NewOrders:
         back: it only closes what its bracket has filled. False if nothing was sent.
         """
         now = self._now.mono
-        if self._gate.journal_reason or self._route(now) is None or self._rates.cancel_wait_ns(intent.symbol, ADD, now):
+        if self._gate.journal_reason or self._rates.cancel_wait_ns(intent.symbol, ADD, now):
             return False
-        self._send(bracket.strategy, ((key, intent),), pair, MonoNs(0), MonoNs(0), parent=bracket.key)
+        route = self._route(now)
+        if route is None:
+            return False
+        self._send_by(route, bracket.strategy, ((key, intent),), pair, MonoNs(0), MonoNs(0), parent=bracket.key)
         return True
 
-    def _send(
-        self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs, *, parent: str = ""
-    ) -> None:
+    def _send(self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        """Send the orders, or refuse them where there is no way to Kraken."""
+        route = self._route(self._now.mono)
+        if route is None:
+            self._refuse(strategy, orders, self._why_no_route(self._now.mono))
+        else:
+            self._send_by(route, strategy, orders, pair, issued_at, tick_at)
+
+    def _send_by(
+        self, route: str, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs, *,
+        parent: str = "",
+    ) -> None:  # fmt: skip
         """Journal the orders, then send them; what can be done later follows the write to
         the socket.
         """
         now, at, symbol = self._now.mono, self._now.wall, orders[0][1].symbol
-        route = self._route(now)
-        if route is None:
-            self._refuse(strategy, orders, self._why_no_route(now))
-            return
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
@@ -362,6 +370,9 @@ class NewOrders:
         )
 
     def _route(self, now: MonoNs) -> str | None:
+        """The way to Kraken, which must be used: a breaker that was open lets one request
+        out, and no other until that has its result. None if there is none.
+        """
         if self._websocket.is_ready and self._breaker.allows(now):
             return "websocket"
         return "rest" if self.settings.rest_fallback and self._rest.is_reachable else None
