@@ -294,6 +294,8 @@ class PrivateSession:
         stream = self.streams[channel]
         events: list[PrivateEvent] = []
         if message.type == "snapshot":
+            if stream.phase is Phase.LEAVING and stream.req_id:
+                return events  # it is late: what it begins is given back
             if not stream.sequencer.is_duplicate(message.sequence, frame):
                 self._report_all(stream, stream.sequencer.snapshot(message.sequence, frame), now, events)
                 self._snapshot(stream, message, now, events)

@@ -457,6 +457,31 @@ def test_an_acknowledgement_without_a_snapshot_is_not_enough():
     assert venue.session.is_live
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_snapshot_that_comes_when_its_channel_is_given_back_is_the_beginning_of_nothing(is_answered):
+    """It was late: what it begins is over before long, and orders of the time until the next one would be missed."""
+    venue = Venue().connect()
+    executions, balances = venue.take()
+    venue.acknowledge(balances)
+    venue.tell(b'{"method":"subscribe","req_id":%d,"success":true,"result":{"channel":"executions"}}'
+               % executions["req_id"])  # fmt: skip
+    venue.poll(SETTINGS.subscribe_deadline_ns)
+    (given_back,) = venue.take()
+    venue.events.clear()
+    venue.tell(frame("executions", 1, kind="snapshot"))
+    told = list(venue.events)
+    if is_answered:
+        venue.acknowledge(given_back)
+    else:
+        venue.poll(SETTINGS.subscribe_deadline_ns)
+    (asked,) = [request for request in venue.take() if request["method"] != "ping"]
+    venue.acknowledge(asked)
+
+    assert (given_back["method"], asked["method"]) == ("unsubscribe", "subscribe")
+    assert told == []
+    assert venue.session.is_live
+
+
 def test_a_venue_that_never_answers_costs_the_connection():
     """Though it answers pings: requests arrive, and nothing comes of them."""
     venue = Venue().connect()
