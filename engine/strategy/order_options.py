@@ -99,7 +99,8 @@ class OrderOptions(TypedDict, total=False):
     stp_type: Literal["cancel_newest", "cancel_oldest", "cancel_both"]
     """What Kraken does when the order would trade with another of the same account."""
     cash_qty: Amount
-    """Of a market buy: spend this much quote currency; `qty` is then 0."""
+    """Of a market buy: spend this much quote currency; give `qty` as 0. `Order.qty` is
+    then what is filled so far."""
     conditional: Conditional
     """Closing order that each fill spawns."""
     stop_loss: Amount

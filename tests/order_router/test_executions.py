@@ -17,7 +17,7 @@ from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent, Ended
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
-from engine.orders.rings.reports import Fill, Position
+from engine.orders.rings.reports import Fill, OrderReport, Position
 from engine.orders.venue_facts import ExecutionFact, Fee, FeedAlive, FeedLost, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
 from tests.order_router.rig import STRATEGY, RouterRig
@@ -64,6 +64,17 @@ def order_row(key: str, *, status: str) -> dict[str, Any]:
 @pytest.fixture
 def account() -> Account:
     return Account()
+
+
+def test_an_order_for_money_is_told_with_its_money(account: Account) -> None:
+    """By each report of it: that of a later run is all that its strategy knows."""
+    intent = limit(order_type="market", qty="0", price=None, cash_qty=Decimal(50))
+    records = account.core.records
+    records.commit([submitted(key="money", intent=intent, strategy=STRATEGY)])
+    records.commit(records.blotter.on_acknowledged("money", "Omoney", AT))
+    *_, last = [report for report in account.rig.told() if isinstance(report, OrderReport)]
+
+    assert (last.key, last.state, last.cash_qty) == ("money", OrderState.WORKING, Decimal(50))
 
 
 def test_an_order_that_a_snapshot_does_not_list_shuts_its_own_pair_only(account: Account) -> None:

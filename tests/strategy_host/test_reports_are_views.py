@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from engine import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.orders.rings.reports import REPORTS, OrderReport
@@ -14,7 +15,7 @@ DOCUMENTED = {
     Order: (
         *("id", "tag", "order_id", "symbol", "side", "order_type", "state", "reason", "qty", "filled_qty"),
         *("remaining_qty", "limit_price", "avg_price", "cost", "fees", "changed_at", "is_open", "is_working"),
-        *("is_filled", "is_unknown"),
+        *("is_filled", "is_unknown", "cash_qty"),
     ),
     Fill: (
         *("order", "exec_id", "trade_id", "symbol", "side", "qty", "price", "cost", "fees", "liquidity"),
@@ -74,3 +75,20 @@ def test_an_order_says_what_its_newest_report_says() -> None:
     assert (order.id, order.tag, order.order_id, order.state) == ("k", "mine", "O1", OrderState.PARTIAL)
     assert [str(qty) for qty in (order.qty, order.filled_qty, order.remaining_qty)] == ["1.50", "0.50", "1.00"]
     assert repr(order) == "Order(k buy 1.50 BTC/USD: PARTIAL, 0.50 filled)"
+
+
+def test_an_order_for_money_says_the_money_and_what_it_has_bought() -> None:
+    """Its quantity is known by its fills alone: nobody divides by 0, or sees more filled than ordered, when it is."""
+    desk = Desk()
+    order = desk.submit(qty=0, cash_qty="50")
+    asked = (order.cash_qty, order.qty, order.remaining_qty, repr(order).partition(" ")[2])
+    report = replace(
+        order.report, order_id="O1", state=OrderState.FILLED, filled_lots=QtyLots(78_720), cost=Decimal("49.99956")
+    )
+    assert desk.reports.try_publish(REPORTS.pack(report))
+    assert desk.news() == [order]
+
+    assert asked == (Decimal(50), 0, 0, "buy BTC/USD for 50: NEW, 0.00000000 filled)")
+    assert (order.cash_qty, order.qty) == (Decimal(50), Decimal("0.0007872"))
+    assert (order.filled_qty, order.remaining_qty) == (order.qty, 0)
+    assert desk.submit(limit=60000).cash_qty is None

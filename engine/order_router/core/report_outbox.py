@@ -166,4 +166,5 @@ def order_report(order: TrackedOrder) -> OrderReport:
         limit_offset_type=order.intent.limit_price_type or "",
         error=order.error,
         parent=order.parent,
+        cash_qty=order.intent.cash_qty,
     )

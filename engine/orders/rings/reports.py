@@ -63,6 +63,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     """The kind of the error that `reason` tells of; None where it tells of none."""
     parent: str = ""
     """The key of the order whose fills this one closes; empty for others."""
+    cash_qty: Decimal | None = None
+    """The quote currency to spend, of an order that names that instead of a quantity."""
 
     @classmethod
     def of_intent(
@@ -90,6 +92,7 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             changed_at=at,
             trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
             limit_offset_type=intent.limit_price_type or "",
+            cash_qty=intent.cash_qty,
         )
 
 
@@ -173,11 +176,16 @@ class Order(Struct, eq=False):
 
     @property
     def qty(self) -> Decimal:
-        """The whole order, filled part included.
+        """The whole order, filled part included; of one for an amount of money, what is
+        filled so far: see `cash_qty`."""
+        report = self.report
+        return self._qty(report.qty_lots if report.cash_qty is None else report.filled_lots)
 
-        0 of an order that names the money to spend, until Kraken has told the quantity.
-        """
-        return self._qty(self.report.qty_lots)
+    @property
+    def cash_qty(self) -> Decimal | None:
+        """The quote currency to spend, of an order that names that instead of a quantity;
+        None of others. `cost` is what it has spent."""
+        return self.report.cash_qty
 
     @property
     def filled_qty(self) -> Decimal:
@@ -189,9 +197,8 @@ class Order(Struct, eq=False):
 
     @property
     def remaining_qty(self) -> Decimal:
-        """Still to be filled; of an order that is over, what was not filled."""
-        # Of an order that names the money, the quantity is known only when Kraken has told
-        # it.
+        """Still to be filled; of an order that is over, what was not filled. 0 of one for
+        an amount of money."""
         return self._qty(QtyLots(max(0, self.report.qty_lots - self.report.filled_lots)))
 
     @property
@@ -252,7 +259,9 @@ class Order(Struct, eq=False):
     def __repr__(self) -> str:
         price = self.limit_price
         at = "" if price is None else f" at {price:f}"
-        what = f"{self.side} {self.qty:f} {self.symbol}{at}"
+        cash = self.cash_qty
+        qty = f"{self.qty:f} {self.symbol}" if cash is None else f"{self.symbol} for {cash:f}"
+        what = f"{self.side} {qty}{at}"
         return f"Order({self.id} {what}: {self.state.name}, {self.filled_qty:f} filled)"
 
 
