@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine
+from engine import Engine, OrderRefused
 from tests.integration.public_relay import PublicRelay
 from tests.integration.rig import Diary, Engines, summary_of
 from tests.reference import summary_keys_told
@@ -75,8 +75,8 @@ def test_the_same_file_trades_on_paper_and_its_ledger_agrees(engines: Engines, t
 
 
 def test_a_program_trades_on_paper(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the same word, with funds as asked for and nothing else."""
-    _, url = engines.venue("--symbols", "BTC/USD", "--rate", 500)
+    """By the same word, with funds as asked for and nothing else; a pair that it adds has no orders there."""
+    _, url = engines.venue("--symbols", "BTC/USD,ETH/USD", "--rate", 500)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(engines.runtime))
 
     async def program() -> None:
@@ -92,6 +92,10 @@ def test_a_program_trades_on_paper(engines: Engines, monkeypatch: pytest.MonkeyP
             assert (await engine.balance("BTC")).total == 0
             taken = await engine.buy("BTC/USD", "0.001", limit=book.best_ask.price + 10)
             await taken.until_over(PATIENCE_S)
+            await engine.subscribe("ETH/USD")
+            untraded = await engine.buy("ETH/USD", "0.01")
+            with pytest.raises(OrderRefused, match="on paper, one of `symbols`"):
+                await untraded.until_acknowledged(PATIENCE_S)
         summary = engine.status()
         assert summary["ledger"]["agree"], summary["ledger"]
         assert summary["paper"]["assumptions"]

@@ -49,7 +49,9 @@ _LOOK_UP = "Kraken had trouble, so it is looked up what became of the order befo
 
 # It comes in frames of other shapes too, so sessions look for it.
 MESSAGE_RATE_EXCEEDED: Final = "Exceeded msg rate"
-PAIR_NOT_SUPPORTED: Final = Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD")
+PAIR_NOT_SUPPORTED: Final = Meaning(
+    _NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD (on paper, one of `symbols`)"
+)
 
 # By the beginning of the text, blanks after colons taken out.
 CATALOG: Final[dict[str, Meaning]] = {
