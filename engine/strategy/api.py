@@ -174,7 +174,8 @@ class Context(Protocol):
         fills, and with `positions = "account"` what the account held at the start.
 
         Its `is_known` is False until the order router has told it, which is before orders
-        of the pair are taken. KeyError as for `book`.
+        of the pair are taken. KeyError as for `book`, but not of a pair that an earlier run
+        had added, once its position or an open order was told.
         """
         ...
 

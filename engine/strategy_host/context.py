@@ -203,7 +203,7 @@ class StrategyContext:
         return self._orders.position(symbol)
 
     def knows(self, symbol: str) -> bool:
-        """Whether the strategy follows a pair, or has followed it."""
+        """Whether the strategy follows a pair or has followed it, in this run or before."""
         return self._orders.knows(symbol)
 
     def balance(self, asset: str) -> Balance | None:

@@ -250,8 +250,10 @@ class OrderClient:
             self._former_pairs[symbol] = pair
 
     def knows(self, symbol: str) -> bool:
-        """Whether the strategy follows a pair, or has followed it."""
-        return symbol in self._pairs or symbol in self._former_pairs
+        """Whether the strategy follows a pair or has followed it, also in an earlier run
+        that left a position or an open order."""
+        is_named = symbol in self._pairs or symbol in self._former_pairs or symbol in self.positions
+        return is_named or any(order.symbol == symbol for order in self.open_orders)
 
     # --- commands of the strategy
 
@@ -543,7 +545,7 @@ class OrderClient:
         if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:
             self.ends_told.remove(before.key, before.state.name)  # it was taken for over
         order.report = report
-        if report.order_id and not report.state.is_terminal:
+        if report.order_id:
             self._by_order_id[report.order_id] = order
         if not report.state.is_terminal:
             self._open[report.key] = order
@@ -577,11 +579,12 @@ class OrderClient:
     def _end(self, order: Order) -> None:
         report = order.report
         self._open.pop(report.key, None)
-        self._by_order_id.pop(report.order_id, None)
         kept = self._refused if report.state is OrderState.REFUSED else self._ended
         kept[report.key] = order
         while len(kept) > ENDED_ORDERS_KEPT:
-            kept.popitem(last=False)
+            _, forgotten = kept.popitem(last=False)
+            if not forgotten.is_open:  # it was taken for over, and is not
+                self._by_order_id.pop(forgotten.order_id, None)
 
     # --- steps
 

@@ -28,7 +28,15 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
-from engine.orders.rings.reports import REPORTS, Order, OrderReport, ResyncBegan, ResyncEnded, TradingStatus
+from engine.orders.rings.reports import (
+    REPORTS,
+    Order,
+    OrderReport,
+    Position,
+    ResyncBegan,
+    ResyncEnded,
+    TradingStatus,
+)
 from engine.orders.risk import Risk, RiskLimits
 from engine.strategy.option_rules import KINDS
 from engine.strategy_host import order_client
@@ -436,6 +444,48 @@ def test_orders_that_were_never_sent_take_no_room_from_those_that_were(monkeypat
     assert desk.news() == []
     assert desk.desk.ends_told.count == 1
     assert [desk.desk.order(each.id) for each in (order, refused[0], refused[-1])] == [order, None, refused[-1]]
+
+
+def test_an_order_that_has_ended_is_found_by_both_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it is kept; also one whose first report is its last."""
+    monkeypatch.setattr(order_client, "ENDED_ORDERS_KEPT", 2)
+    desk = Desk()
+    orders = []
+    for number in range(3):
+        order = desk.submit(limit=60000)
+        over = replace(order.report, order_id=f"O{number}", state=OrderState.CANCELED)
+        assert desk.reports.try_publish(REPORTS.pack(over))
+        assert desk.news() == [order]
+        orders.append(order)
+
+    assert [desk.desk.order(f"O{number}") for number in range(3)] == [None, *orders[1:]]
+    assert [desk.desk.order(order.id) for order in orders] == [None, *orders[1:]]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        Position("DOGE/USD", Decimal(5), Decimal("0.1")),
+        OrderReport(
+            key="mine", order_id="O1", symbol="DOGE/USD", side="buy", order_type="limit", state=OrderState.WORKING,
+            price_decimals=5, qty_decimals=8, changed_at=WallNs(NOW),
+        ),
+    ],
+    ids=["a position", "an open order"],
+)  # fmt: skip
+def test_what_an_earlier_run_left_of_a_pair_that_it_had_added_is_known(left: Position | OrderReport) -> None:
+    """Its orders are canceled by its name, though this run does not follow it yet."""
+    desk = Desk()
+    assert not desk.desk.knows("DOGE/USD")
+    assert desk.reports.try_publish(REPORTS.pack(left))
+    desk.news()
+
+    with capture_logs() as logs:
+        desk.desk.cancel_all("DOGE/USD")
+
+    assert logs == []
+    assert desk.desk.knows("DOGE/USD")
+    assert desk.sent() == [CancelAll("quoter", "DOGE/USD")]
 
 
 # --- a report that cannot be read
