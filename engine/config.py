@@ -470,7 +470,10 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ]
     name: Annotated[
         str | None,
-        Meta(description=f"names it in logs and status, once only: {NAME_RULE}; its class names it when left out"),
+        Meta(
+            description=f"names it in logs and status, once only: {NAME_RULE}; its class names it when left out, with "
+            "a number when that is taken. Its orders and its positions belong to the name, from run to run"
+        ),
     ] = None
     symbols: Annotated[
         tuple[str, ...] | None, Meta(description="the pairs it follows, of those above; all when left out")
