@@ -67,6 +67,15 @@ ELSEWHERE: Final = (
     "asyncio.run_coroutine_threadsafe(engine.buy(...), loop)"
 )
 
+CLOSE_ELSEWHERE: Final = (
+    "an engine is closed on the loop that opened it; from another one, hand the call over: "
+    "asyncio.run_coroutine_threadsafe(engine.close(), loop)"
+)
+CLOSED_BEFORE: Final = (
+    "the loop that opened the engine was closed before the engine, whose processes end with this program; close the "
+    "engine first"
+)
+
 # Those that have ended and are in memory still: their objects refer to one another, so that
 # rings and descriptors are kept until Python collects them, which may be never.
 _ENDED: Final[WeakSet[Supervisor]] = WeakSet()
@@ -83,7 +92,8 @@ class Engine:
         self._run = run
         self.config = run.config
         """As read from file, arguments and defaults."""
-        # The thread of the loop that opened it.
+        # The loop that opened it, and its thread.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._supervisor: Supervisor | None = None
         self._program: Program | None = None
@@ -135,8 +145,11 @@ class Engine:
         again.
 
         A program that is canceled meanwhile, by Ctrl-C say, still ends all of them, and is
-        canceled then.
+        canceled then. Raises CallError on another loop than the one that opened it, unless
+        the engine has ended with that.
         """
+        if self._running is not None and not self._running.done() and self._loop is not asyncio.get_running_loop():
+            raise CallError(CLOSED_BEFORE if self._loop is not None and self._loop.is_closed() else CLOSE_ELSEWHERE)
         me = asyncio.current_task()
         before = me.cancelling() if me is not None else 0
         self._closers.add(me)  # it may be a handler's: then it is not waited for
@@ -151,6 +164,7 @@ class Engine:
 
     async def _start(self, strategies: Sequence[Strategy]) -> None:
         config = self.config
+        self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         handlers = Registrations(
             SystemClock(),

@@ -346,6 +346,19 @@ async def wrong_calls(given: Engine) -> None:
             await call()
 
 
+def test_an_engine_is_closed_by_the_loop_that_opened_it() -> None:
+    """Another one would wait for a task that it does not run; it is told what to do, and the engine goes on."""
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+            with pytest.raises(CallError, match="closed on the loop that opened it; from another one, hand the call"):
+                await asyncio.to_thread(asyncio.run, engine.close())
+            assert (await engine.book("BTC/USD")).is_verified
+        await asyncio.to_thread(asyncio.run, engine.close())
+
+    run(program)
+
+
 def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     """A name that is taken, a venue that cannot start, a setting that there is not."""
 
