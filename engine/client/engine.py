@@ -138,6 +138,7 @@ class Engine:
 
         Raises ConfigError or StrategyError, whose text is one sentence for the user.
         """
+        _check_arguments(venue, symbols, strategies, venue_options, settings)
         return _Opening(cls, config, venue, symbols, name, tuple(strategies), venue_options, settings or {})
 
     async def close(self) -> None:
@@ -668,6 +669,25 @@ def _check_number(name: str, given: object) -> None:
     is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
     if not is_number or not (given <= SECONDS_MAX or given == math.inf):  # type: ignore[operator]
         raise CallError(f"{name} is a number of seconds, not {given!r}")
+
+
+def _check_arguments(
+    venue: object, symbols: object, strategies: object, venue_options: object, settings: object
+) -> None:
+    """Raise ConfigError, or CallError for `strategies`, for an argument of `Engine.open`
+    that is of another kind."""
+    if venue is not None and not isinstance(venue, str):
+        raise ConfigError(f"venue is a text, such as 'local', not {venue!r}")
+    if symbols is not None and (isinstance(symbols, str) or not isinstance(symbols, Iterable)):
+        raise ConfigError(f"symbols is a list of pairs, such as ['BTC/USD'], not {symbols!r}")
+    if not isinstance(venue_options, str):
+        raise ConfigError(f"venue_options is a text, such as '--rate 200', not {venue_options!r}")
+    if settings is not None and not (isinstance(settings, Mapping) and all(isinstance(key, str) for key in settings)):
+        raise ConfigError(
+            f"settings is a dict of settings by their path, such as {{'feed.depth': 25}}, not {settings!r}"
+        )
+    if not isinstance(strategies, Iterable):
+        raise CallError(f"strategies is a list of strategies, not {strategies!r}")
 
 
 def _differs(order: Order, asked: AmendOptions) -> bool:

@@ -346,6 +346,26 @@ async def wrong_calls(given: Engine) -> None:
             await call()
 
 
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ({"venue": 5}, "venue is a text, such as 'local', not 5"),
+        ({"symbols": "BTC/USD"}, r"symbols is a list of pairs, such as \['BTC/USD'\], not 'BTC/USD'"),
+        ({"symbols": 5}, "symbols is a list of pairs"),
+        ({"venue_options": ["--rate", "5"]}, "venue_options is a text, such as '--rate 200', not"),
+        ({"settings": [("feed.depth", 25)]}, "settings is a dict of settings by their path"),
+        ({"settings": {5: 5}}, "settings is a dict of settings by their path"),
+        ({"strategies": Strategy}, "strategies is a list of strategies, not"),
+        ({"strategies": Strategy()}, "strategies is a list of strategies, not"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_kind_is_one_sentence(argument: dict[str, Any], sentence: str) -> None:
+    """Before anything is started."""
+    with pytest.raises((ConfigError, CallError), match=sentence):
+        Engine.open(**argument)
+
+
 def test_an_engine_is_closed_by_the_loop_that_opened_it() -> None:
     """Another one would wait for a task that it does not run; it is told what to do, and the engine goes on."""
 
