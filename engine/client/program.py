@@ -34,7 +34,12 @@ class Program(Strategy):
         """Wait for the next event of a kind."""
         arrived = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(event, []).append(arrived)
-        await arrived
+        try:
+            await arrived
+        finally:
+            # A wait looks at its condition often, and an event may never come.
+            if arrived.cancelled() and arrived in self._waiting.get(event, ()):
+                self._waiting[event].remove(arrived)
 
     def wake_all(self) -> None:
         """Wake everybody who waits, for the engine has ended."""

@@ -63,7 +63,11 @@ class Order(OrderView, eq=False):
                     if self._waiting is None:
                         self._waiting = []
                     self._waiting.append(changed)
-                    await changed
+                    try:
+                        await changed
+                    finally:
+                        if changed.cancelled() and self._waiting is not None and changed in self._waiting:
+                            self._waiting.remove(changed)
         except TimeoutError:
             raise TimeoutError(f"nothing came of it in {timeout_s:g} s: {self!r}") from None
         return self
