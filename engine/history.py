@@ -29,6 +29,7 @@ from msgspec.structs import astuple, replace
 
 from engine.errors import EngineError, UserError
 from engine.orders.blotter import Blotter
+from engine.orders.journal import SUFFIX, journal_end
 from engine.orders.journal_records import Filled, Record, Snapshot
 from engine.orders.tracked_order import TrackedOrder
 from engine.timestamps import time_us_text
@@ -140,6 +141,11 @@ CREATE TABLE IF NOT EXISTS condition (one INTEGER PRIMARY KEY CHECK (one = 1), l
     is_open INTEGER);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+
+# Where the journal ended when all of it was here; without a row in files that nobody has
+# brought up to date since they have this table.
+_REACH = "CREATE TABLE IF NOT EXISTS reach (one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT)"
+_PUT_REACH = "INSERT OR REPLACE INTO reach VALUES (1, ?)"
 
 # An older state never replaces a newer one: the writer and a mend may run side by side.
 _PUT_ORDER = (
@@ -304,9 +310,10 @@ class HistoryWriter:
                 self._stop.wait(RETRY_INTERVAL_S)
                 continue
             if is_last:
-                with suppress(sqlite3.Error):
+                with suppress(sqlite3.Error, OSError):
                     with connection:
                         connection.execute("UPDATE condition SET is_open = 0")
+                        connection.execute(_PUT_REACH, (journal_end(self.path.parent),))
                     connection.close()
                 return
             self._stop.wait(self._interval_s)
@@ -419,6 +426,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         with connection:
             # A file that begins is incomplete until the journal has been read into it.
             connection.execute("INSERT OR IGNORE INTO condition VALUES (1, 1, 0, 0)")
+            connection.execute(_REACH)
     except BaseException:
         connection.close()
         raise
@@ -464,14 +472,29 @@ def is_incomplete(path: Path, *, is_running: bool) -> bool:
     """True if the file may lack rows that the journal has.
 
     So it is after dropped rows, after a killed writer, and while an engine runs without a
-    writer (`trading.history = false`).
+    writer (`trading.history = false`), or has run so.
     """
     try:
         with closing(_open_to_read(path)) as connection:
             lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
+            is_behind = not is_running and _is_behind(path, connection)
     except (HistoryError, sqlite3.Error, TypeError):
         return True  # it is not there, or damaged: `rebuild` begins it anew
-    return bool(lost > mended or bool(is_open) != is_running)
+    return bool(lost > mended or bool(is_open) != is_running or is_behind)
+
+
+def _is_behind(path: Path, connection: sqlite3.Connection) -> bool:
+    """Whether the journal has grown since the file was last brought up to date: an engine
+    has run that writes none."""
+    with suppress(sqlite3.Error):  # no such table: nobody has written into it since it exists
+        reach = connection.execute("SELECT journal FROM reach").fetchone()
+        if reach is not None:
+            return bool(reach[0] != journal_end(path.parent))
+
+    def newest(files: Iterable[Path]) -> float:
+        return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+
+    return newest(path.parent.glob(f"*{SUFFIX}")) > newest((path, _wal_of(path)))
 
 
 def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True, lacks: Collection[str] = ()) -> int:
@@ -488,6 +511,7 @@ def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True, l
         connection = _open_to_write(path)
         with closing(connection):
             lost = connection.execute("SELECT lost FROM condition").fetchone()[0]
+            reach = journal_end(path.parent)
             count = _write_records(connection, records)
             with connection:
                 if lacks:
@@ -496,6 +520,7 @@ def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True, l
                 connection.execute(
                     "UPDATE condition SET mended = max(mended, ?), is_open = is_open AND ?", (lost, is_running)
                 )
+                connection.execute(_PUT_REACH, (reach,))
             return count
     except (sqlite3.Error, OSError) as error:
         raise HistoryError(

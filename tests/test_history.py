@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from engine.history import (
     rebuild,
 )
 from engine.orders.blotter import Blotter, fold
+from engine.orders.journal import Journal, read_journal
 from engine.orders.journal_records import Filled, Record, Rejected, RunBegan
 from engine.orders.venue_facts import Fee
 from engine.units import WallNs
@@ -226,6 +228,45 @@ def test_what_a_killed_writer_left_behind_is_mended(tmp_path: Path) -> None:
     rebuild(path, [*life(1), *life(2)], is_running=False)
     assert not is_incomplete(path, is_running=False)
     assert len(query_orders(path, WallNs(0))) == 2
+
+
+def test_what_was_traded_without_a_history_is_missed_by_no_reader(tmp_path: Path) -> None:
+    """Whichever file was touched last: a copy, or a tool for SQL, may have been at it meanwhile."""
+    path = tmp_path / "history.sqlite"
+    journal, _, _ = Journal.open(tmp_path)
+    journal.append_all(life(1))
+    writer = HistoryWriter(path)
+    feed(writer, life(1))
+    writer.close()
+    rebuild(path, life(1), is_running=False)
+    os.utime(journal.path, (2**31, 2**31))
+    assert not is_incomplete(path, is_running=False), "all is there, though the journal looks younger"
+
+    journal.append_all(life(2))
+    os.utime(journal.path, (0, 0))
+    assert is_incomplete(path, is_running=False)
+    rebuild(path, [record for _, record in read_journal(tmp_path)], is_running=False)
+    assert not is_incomplete(path, is_running=False)
+    journal.append_all(life(3))
+    HistoryWriter(path).close()
+    assert not is_incomplete(path, is_running=False), "a writer that has ended in order has written all"
+    journal.close()
+
+
+def test_a_history_that_never_told_how_far_it_reaches_is_judged_by_its_age(tmp_path: Path) -> None:
+    """As one of an earlier version."""
+    path = tmp_path / "history.sqlite"
+    journal, _, _ = Journal.open(tmp_path)
+    journal.append_all(life(1))
+    rebuild(path, life(1), is_running=False)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE reach")
+
+    os.utime(journal.path, (0, 0))
+    assert not is_incomplete(path, is_running=False)
+    os.utime(journal.path, (2**31, 2**31))
+    assert is_incomplete(path, is_running=False)
+    journal.close()
 
 
 def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ All of it works while the engine runs and after it has stopped.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,7 +87,7 @@ def up_to_date_history(name: str, state_dir: Path | None) -> tuple[Path, list[st
     # Where no journal is, nothing could be made from it: any directory may be named, and
     # nothing is written there.
     has_journal = any(folder.glob(f"*{SUFFIX}"))
-    if has_journal and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
+    if has_journal and is_incomplete(path, is_running=runs):
         rebuild(path, (record for _, record in read_journal(folder, unread)), is_running=runs, lacks=unread)
     return path, unread
 
@@ -103,13 +103,3 @@ def rest_text(path: Path, shown: int, shown_max: int) -> str:
     if shown < shown_max:
         return f"the newest {shown}; --limit shows more"
     return f"the newest {shown:,}; {path} has them all, for any SQL tool"
-
-
-def _is_behind(path: Path, folder: Path) -> bool:
-    """Whether the journal was written after the history, as by an engine that writes none."""
-    from engine.orders.journal import SUFFIX
-
-    def newest(files: Iterable[Path]) -> float:
-        return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-
-    return newest(folder.glob(f"*{SUFFIX}")) > newest((path, path.with_name(path.name + "-wal")))

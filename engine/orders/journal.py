@@ -456,6 +456,17 @@ def copy_journal(folder: Path, target: Path) -> int:
     return last
 
 
+def journal_end(folder: Path) -> str:
+    """Where a journal ends: its newest segment, and its length in bytes. Another text after
+    every record; empty when there is no journal.
+    """
+    segments = _segments(folder)
+    if not segments:
+        return ""
+    path = _segment_path(folder, segments[-1])
+    return f"{path.name} {path.stat().st_size}"
+
+
 def last_sequence(folder: Path) -> int:
     """The sequence of the last record of a journal; 0 when there is none that can be
     read.
