@@ -97,21 +97,29 @@ def cpu_list(text: str) -> frozenset[int]:
 
 def read_state_directory(path: Path) -> StateDirectory:
     """What stands at this path, without making anything."""
-    exists = path.exists()
-    nearest = next(place for place in (path, *path.parents) if place.exists())
+    exists = _is_there(path)
+    nearest = next(place for place in (path, *path.parents) if _is_there(place))
     status = nearest.stat()
-    free = 0
+    free, holds_files = 0, True
     with suppress(OSError):
-        free = shutil.disk_usage(nearest).free
+        disk = shutil.disk_usage(nearest)
+        free, holds_files = disk.free, disk.total > 0  # of /proc and /sys the kernel makes all that there is
     return StateDirectory(
         path=path,
         exists=exists,
         is_directory=not exists or stat.S_ISDIR(status.st_mode),
         is_own=status.st_uid == os.geteuid(),
         mode=stat.S_IMODE(status.st_mode),
-        is_writable=os.access(nearest, os.W_OK | os.X_OK),
+        is_writable=holds_files and os.access(nearest, os.W_OK | os.X_OK),
         free_bytes=free,
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # below a directory that this user may not look into
+        return False
 
 
 def _state_path(config: Config) -> Path:

@@ -10,6 +10,7 @@ from engine.config import Config, override
 from engine.doctor.machine import NO_LIMIT, Machine, StateDirectory, cpu_list, read_machine, read_state_directory
 from engine.doctor.machine_findings import machine_findings
 from engine.kraken_rest.preflight import Finding, Level
+from tests.other_user import as_somebody_else
 
 GB = 1024**3
 STATE = StateDirectory(path=Path("/home/me/.local/state/kraken-engine/default"), exists=True, free_bytes=100 * GB)
@@ -165,3 +166,21 @@ def test_a_state_directory_is_looked_at_and_not_made(tmp_path: Path) -> None:
     assert not read_state_directory(own / "a" / "b").exists
     assert not read_state_directory(file).is_directory
     assert not (own / "a").exists()
+
+
+@pytest.mark.parametrize("place", ["/proc/state", "/sys/a/state"])
+def test_a_place_that_takes_no_directory_is_no_matter_of_room(place: str) -> None:
+    """What the kernel makes up has no room at all."""
+    (finding,) = found(state=read_state_directory(Path(place)))
+
+    assert "cannot be made; choose another with trading.state_dir" in finding.text
+
+
+def test_a_place_that_may_not_be_looked_into_is_a_finding(tmp_path: Path) -> None:
+    """And no end of the examination."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with as_somebody_else(closed):
+        (finding,) = found(state=read_state_directory(closed / "state"))
+
+    assert "cannot be made; choose another with trading.state_dir" in finding.text

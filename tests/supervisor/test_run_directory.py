@@ -1,8 +1,6 @@
 """Whether an engine runs: who may not know is never told that none does."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,24 +8,7 @@ import pytest
 from engine.cli.past import check_name
 from engine.errors import ConfigError
 from engine.supervisor.run_directory import RunDirectory
-
-NOBODY = 65_534
-
-
-@contextmanager
-def as_somebody_else(folder: Path) -> Iterator[None]:
-    """For who is root, as another user; else the folder is closed to its owner, too."""
-    if os.getuid() == 0:
-        os.seteuid(NOBODY)
-    else:
-        folder.chmod(0)
-    try:
-        yield
-    finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-        else:
-            folder.chmod(0o700)
+from tests.other_user import as_somebody_else
 
 
 def test_an_engine_of_another_user_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
