@@ -319,15 +319,16 @@ def test_who_cancels_the_entry_ends_the_entry():
 
 
 @pytest.mark.parametrize("is_filled", [True, False])
-def test_a_cancel_of_an_entry_in_doubt_leaves_the_stop_of_its_fill_alone(is_filled):
+@pytest.mark.parametrize("lose_feed", [World.cut_feed, World.silence_feed])
+def test_a_cancel_of_an_entry_in_doubt_leaves_the_stop_of_its_fill_alone(is_filled, lose_feed):
     """The network was gone before Kraken answered. The entry has no name but its userref, which its stop has too; the
-    snapshot tells the one from the other.
+    snapshot tells the one from the other, also when nobody knew yet that executions were missing.
     """
     world = Bracketed()
     world.ask(Submit(STRATEGY, ENTRY, bracket(), MonoNs(world.clock.mono_ns()), MonoNs(0)))
     world.run(LATENCY_NS // 2)
     world.cut_trading()
-    world.cut_feed()
+    lose_feed(world)
     world.run(SOON_NS)
     if is_filled:
         world.exchange.fill(world.entry.order_id, D(1))

@@ -377,6 +377,11 @@ class World:
             self._feed_epoch += 1
             self._publish(FeedLost(reason, trouble=trouble))
 
+    def silence_feed(self) -> None:
+        """The same, and neither end knows of it yet: a connection that is half open."""
+        self.has_feed = False
+        self._feed_epoch += 1
+
     def _on_fact(self, fact: ExecutionFact) -> None:
         if self.has_feed and not self.loses(fact):
             self._heard_at = self.clock.mono_ns()

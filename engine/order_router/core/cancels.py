@@ -9,8 +9,8 @@ reply, at most until its deadline has passed at Kraken. Of one that is in doubt 
 the fate is found out by others, and the cancel does not wait for that.
 
 An order with a conditional close is known by its userref until Kraken's id of it is told,
-and its closing orders have the same. A cancel by that would end what protects, so where a
-fill may have been missed it waits for the id, at most NAME_PATIENCE_NS behind the deadline.
+and its closing orders have the same. A cancel by that would end what protects, so it waits
+for the id, at most NAME_PATIENCE_NS behind the deadline.
 
 The pause after a cancel that ended nothing grows with each that was sent, because each
 costs points of the pair's rate counter. One that no connection took costs nothing, and is
@@ -18,7 +18,7 @@ tried again every second. New knowledge (a connection or the feed is back, REST 
 order in doubt) ends the pause; that REST shows the order open does not, for it lags.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from engine.instant import Instant
@@ -66,8 +66,6 @@ class OrderCancels:
         self._attempts: dict[str, int] = {}
         # The trading connection on which they were sent last, by its number.
         self._opening = 0
-        # Whether every execution was received since this order was sent.
-        self.has_all_since_sent: Callable[[str], bool] = _never
         self.sent = 0
 
     def want(self, key: str) -> None:
@@ -187,11 +185,11 @@ class OrderCancels:
         return order.pending == "amend" and self._kraken.least() <= order.amend_deadline + DEADLINE_MARGIN_NS
 
     def _is_id_awaited(self, order: TrackedOrder) -> bool:
-        """True of an order with a userref alone if it may have closing orders that nobody
-        has told of, and Kraken's id of it may be told.
+        """True of an order with a userref alone while Kraken's id of it may be told. If it
+        exists the executions tell it, unless they are broken or silent, which is not known
+        at once; then the snapshot, or REST.
         """
-        is_late = self._kraken.least() > order.deadline + NAME_PATIENCE_NS
-        return not is_late and not self.has_all_since_sent(order.key)
+        return self._kraken.least() <= order.deadline + NAME_PATIENCE_NS
 
     def _send_together(self, orders: Sequence[TrackedOrder]) -> Sequence[Sequence[TrackedOrder]]:
         """Send the cancels of at most BATCH_CANCEL_MAX orders; returns those that the
@@ -217,7 +215,3 @@ class OrderCancels:
             return order_requests.cancel_order(cl_ord_id=order.key, token=token, req_id=req_id)
 
         return self._websocket.send("cancel_order", Purpose("cancel", (order.key,)), build)
-
-
-def _never(_: str) -> bool:
-    return False

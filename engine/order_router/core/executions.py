@@ -89,7 +89,6 @@ class AccountFacts:
         self._boards = boards
         self._websocket = websocket
         self._cancels = cancels
-        cancels.has_all_since_sent = self._has_all_since_sent
         self._rates = rates
         self._risk = risk
         self._resolver = resolver
@@ -273,10 +272,6 @@ class AccountFacts:
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router."""
         return self._records.sent_at(key)
-
-    def _has_all_since_sent(self, key: str) -> bool:
-        sent_at = self.sent_at(key)
-        return self.unbroken_since is not None and sent_at is not None and self.unbroken_since < sent_at
 
     def note_acknowledged(self, key: str) -> None:
         """Note an acknowledgement that came before any execution report of its order.
