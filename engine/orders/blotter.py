@@ -487,7 +487,7 @@ class Blotter:
         if state.is_terminal or fact.timestamp < order.amended_at_venue:
             return NO_RECORDS
         told = _Terms.told(order, fact.order_qty, fact.limit_price, fact.trigger_price)
-        is_answer = told.are_as_asked(order)
+        is_answer = told.are_as_asked(order) or told.may_be_of(order, fact.timestamp)
         if told.are_as_known(order) and not is_answer and fact.timestamp == order.amended_at_venue:
             return NO_RECORDS
         return (told.amended(order, at, fact.timestamp, is_answer),)
@@ -846,9 +846,9 @@ class Blotter:
                 self._move(order, E.DOUBT, reason)
             case Absent(reason=reason):
                 self._move(order, E.ABSENT, reason)
-            case AmendSent(amendment=amendment, deadline=deadline):
+            case AmendSent(amendment=amendment, deadline=deadline, kraken_time=kraken_time):
                 order.pending, order.amendment, order.reason, order.error = "amend", amendment, "", None
-                order.amend_deadline = deadline
+                order.amend_deadline, order.amend_sent_at = deadline, kraken_time
             case CancelWanted():
                 order.cancel_wanted = True
             case CancelSent():
@@ -1056,11 +1056,17 @@ class _Terms(Struct, frozen=True):
         )
 
     def are_as_asked(self, order: TrackedOrder) -> bool:
-        """True if they show that the amend under way was carried out. A report of an
-        earlier amend, which may come after the reply to that, shows none of its changes.
-        """
+        """True if they show that the amend under way was carried out."""
         shown = self.changes_shown(order)
         return bool(shown) and all(shown)
+
+    def may_be_of(self, order: TrackedOrder, reported_at: WallNs) -> bool:
+        """True if a report of an amend with these terms is of the one under way, though it
+        tells of nothing that this changes. That of an earlier amend may come after the
+        reply to that, and after this one was sent.
+        """
+        is_later = reported_at > order.amend_sent_at > 0
+        return order.amendment is not None and is_later and self.are_as_known(order) and not self.changes_shown(order)
 
     def changes_shown(self, order: TrackedOrder) -> list[bool]:
         """For each change of the amend under way of which they tell: whether it is made."""

@@ -115,6 +115,9 @@ class AmendSent(Struct, frozen=True, array_like=True, tag="amd?"):
     at: WallNs
     deadline: WallNs = WallNs(0)
     """Kraken does not accept it after this."""
+    kraken_time: WallNs = WallNs(0)
+    """Kraken's time then, or a little before; 0 if not noted. Its reports of earlier amends
+    are not later."""
 
 
 class Amended(Struct, frozen=True, array_like=True, tag="amd"):

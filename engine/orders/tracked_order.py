@@ -61,6 +61,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """The amend under way."""
     amend_deadline: WallNs = WallNs(0)
     """Kraken does not accept the last amend after this."""
+    amend_sent_at: WallNs = WallNs(0)
+    """By Kraken's clock, or a little before; 0 if not noted."""
     cancel_wanted: bool = False
     """True once its end was requested, until it has ended; of one that was rejected, or
     held to be absent, also afterwards: it may turn out to be open.

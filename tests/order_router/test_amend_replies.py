@@ -12,12 +12,12 @@ from engine.orders.rings.commands import Amend, Submit
 from engine.orders.rings.reports import OrderReport
 from engine.orders.venue_facts import ExecutionFact
 from engine.timestamps import wall_ns
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, WallNs
 from tests.order_router.rig import STRATEGY, RouterRig
 from tests.orders.rig import AT, fact, limit
 
 D = Decimal
-ANSWERED_AT = "2026-09-21T14:13:20.100000Z"
+RECEIVED_AT, ANSWERED_AT = "2001-09-09T01:46:40.100000Z", "2001-09-09T01:46:40.102000Z"
 KEY, ORDER_ID = "quoter000000000001", "OAAAAA-AAAAA-AAAAAA"
 
 
@@ -47,10 +47,8 @@ class Quoter:
     def answer(self, request: Any, result: Any = None, error: str = "") -> None:
         """Kraken's reply, whenever it comes."""
         outcome = {"success": False, "error": error} if error else {"success": True, "result": result}
-        at = ANSWERED_AT
-        self.rig.frame(
-            {"method": request["method"], "req_id": request["req_id"], "time_in": at, "time_out": at, **outcome}
-        )
+        times = {"time_in": RECEIVED_AT, "time_out": ANSWERED_AT}
+        self.rig.frame({"method": request["method"], "req_id": request["req_id"], **times, **outcome})
 
     @property
     def told(self) -> OrderReport:
@@ -98,7 +96,7 @@ def trailed(**more: Any) -> tuple[Quoter, Any, ExecutionFact]:
     quoter.change(trigger_price=D(92), **more.get("also", {}))
     (second,) = quoter.requests("amend_order")
     price = more.get("price")
-    at = wall_ns(ANSWERED_AT) + NS_PER_MS
+    at = wall_ns(ANSWERED_AT) - NS_PER_MS
     report = fact("amended", at, order_id=ORDER_ID, limit_price=price and D(price), order_qty=D(1))
     return quoter, second, report
 
@@ -125,10 +123,12 @@ def test_a_late_report_of_an_amend_of_the_trigger_is_none_of_the_next(stop: dict
     assert order.intent.trigger.price == 91
 
 
-def test_a_report_that_tells_the_trigger_is_that_of_its_amend() -> None:
+@pytest.mark.parametrize("is_trigger_told", [False, True])
+def test_a_later_report_is_that_of_the_amend_under_way(is_trigger_told: bool) -> None:
     """Its reply may be lost."""
     quoter, _, report = trailed(order_type="stop-loss")
-    quoter.rig.fact(replace(report, trigger_price=D(92)))
+    at = WallNs(wall_ns(ANSWERED_AT) + 20 * NS_PER_MS)
+    quoter.rig.fact(replace(report, timestamp=at, trigger_price=D(92) if is_trigger_told else None))
 
     order = quoter.rig.core.blotter.open[KEY]
     assert (order.pending, order.intent.trigger.price) == ("", 92)

@@ -448,7 +448,7 @@ class NewOrders:
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
-        record = AmendSent(order.key, command.amendment, at, deadline)
+        record = AmendSent(order.key, command.amendment, at, deadline, self._kraken.now())
         if not self._records.write((record,)):
             self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
