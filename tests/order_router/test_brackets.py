@@ -488,6 +488,23 @@ def test_a_fill_without_a_closing_order_gets_a_stop_of_ours():
     assert world.open_exits() == STOPPED
 
 
+def test_fills_that_go_on_do_not_put_off_the_stop_of_those_before():
+    """None of them gets one from Kraken, as each may be too small: those of the last minutes alone are without."""
+    world = Bracketed().enter(bracket(qty="10"))
+    world.exchange.makes_closing_orders = False
+    bare = []
+    for _ in range(30):
+        world.exchange.fill(world.entry.order_id, D("0.2") / (world.entry.qty - world.entry.filled))
+        world.rest(10 * NS_PER_S)
+        bare.append(world.entry.filled - sum(qty for _, _, qty, _ in world.open_exits()))
+    world.rest(170 * NS_PER_S)
+
+    assert max(bare) <= D("3.2")
+    assert bare[-1] < world.entry.filled / 2
+    assert sum(qty for _, _, qty, _ in world.open_exits()) == world.entry.filled
+    assert {(kind, side, price) for kind, side, _, price in world.open_exits()} == {("stop-loss", "sell", D(STOP))}
+
+
 def test_an_entry_that_is_over_without_a_fill_leaves_nothing():
     """No bracket, no exit."""
     world = Bracketed().enter()

@@ -95,12 +95,12 @@ class Brackets:
         risk: Risk,
         cancels: OrderCancels,
         new_orders: NewOrders,
-        gave_up: Callable[[str], bool],
+        given_up: Callable[[str], Decimal],
         rest_lag_ns_max: int,
         now: Instant,
     ) -> None:
-        """`gave_up` tells whether a fill of an order has no closing order at Kraken. A fill
-        may be told by `rest_lag_ns_max` later than the closing order that it made.
+        """`given_up` tells what an order has filled that has no closing order at Kraken. A
+        fill may be told by `rest_lag_ns_max` later than the closing order that it made.
         """
         self._records = records
         self._blotter = records.blotter
@@ -110,7 +110,7 @@ class Brackets:
         self._risk = risk
         self._cancels = cancels
         self._new_orders = new_orders
-        self._gave_up = gave_up
+        self._given_up = given_up
         self._rest_lag_ns_max = rest_lag_ns_max
         self._now = now
         self._paces: dict[str, _Pace] = {}
@@ -178,6 +178,10 @@ class Brackets:
         covered = ZERO
         for order in exits:
             covered = add(covered, subtract(order.order_qty, order.filled_in_all))
+        # What Kraken's stops are on their way for: all that has none yet, but for what will
+        # have none.
+        awaited = ZERO if entry is None else max(subtract(bracket.unseen, self._given_up(bracket.key)), ZERO)
+        is_on_its_way = awaited > 0 and awaited == bracket.unseen
         # Kraken makes closing orders for fills only: those of more than is filled as far
         # as we know are for fills that will be told.
         untold = subtract(bracket.closing_qty, bracket.filled)
@@ -186,11 +190,9 @@ class Brackets:
         if self._is_surplus(pace, covered > left, patience_ns):
             log.warning("exits of a bracket are for more than is left", id=bracket.key, left=f"{left:f}")
             self._cancel(exits, pace)
-        elif any(order.cancel_wanted or order.pending == "cancel" for order in exits):
+        elif is_on_its_way or any(order.cancel_wanted or order.pending == "cancel" for order in exits):
             return
-        elif bracket.unseen and entry is not None and not self._gave_up(bracket.key):
-            return  # Kraken's stop for the last fill is on its way
-        elif left > 0 and self._is_target_due(bracket, left, pace):
+        elif left > 0 and not awaited and self._is_target_due(bracket, left, pace):
             pace.is_leaving = True
             if entry is not None and entry.is_open:
                 self._cancels.want(entry.key)
@@ -200,7 +202,7 @@ class Brackets:
                 self._exit(bracket, left, pace)
         elif any(order.pending for order in exits):
             return  # an amend under way may make a stop larger
-        elif (bare := subtract(left, covered)) > 0 and not self._is_too_little(bracket, bare):
+        elif (bare := subtract(left, add(covered, awaited))) > 0 and not self._is_too_little(bracket, bare):
             self._exit(bracket, bare, pace)
 
     def _is_account_known(self, symbol: str) -> bool:

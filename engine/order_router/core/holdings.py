@@ -53,11 +53,11 @@ class Holdings:
         loss: LossWatch,
         now: Instant,
         moved: Callable[[str], None],
-        gave_up: Callable[[str], bool],
+        given_up: Callable[[str], Decimal],
     ) -> None:
         """`holders`: the strategies of which positions begin so, each with the pairs.
-        `moved` is called with a pair whose position has begun; `gave_up` tells whether a
-        fill of an order has no closing order at Kraken.
+        `moved` is called with a pair whose position has begun; `given_up` tells what an
+        order has filled that has no closing order at Kraken.
         """
         self._records = records
         self._blotter = records.blotter
@@ -66,7 +66,7 @@ class Holdings:
         self._loss = loss
         self._now = now
         self._moved = moved
-        self._gave_up = gave_up
+        self._given_up = given_up
         began = self._blotter.began
         self._waiting = {(who, symbol) for who, symbols in holders.items() for symbol in symbols} - began
         # When Kraken last told that an asset moved, beside the snapshots.
@@ -141,7 +141,8 @@ class Holdings:
         """True if Kraken may have made, and filled, a closing order that nobody has told
         of: the balance would have its fill, and the position would get it once more.
         """
-        orders = (self._blotter.get(key) for key in self._blotter.unclosed() if not self._gave_up(key))
+        unclosed = self._blotter.unclosed()
+        orders = (self._blotter.get(key) for key, qty in unclosed.items() if qty > self._given_up(key))
         return any(order is not None and asset in order.symbol.split("/") for order in orders)
 
     def _orders_of(self, asset: str) -> Iterator[TrackedOrder]:

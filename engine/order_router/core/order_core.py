@@ -171,7 +171,7 @@ class OrderCore:
         closing_orders = ClosingOrderSearch(blotter, self.account.adopt, now, lag_ns_max=settings.rest_lag_ns_max)
         self.holdings = Holdings(
             settings.holders, records=self.records, gate=self.gate, account=self.account, loss=self.loss, now=now,
-            moved=self.quick_check.moved, gave_up=closing_orders.gave_up,
+            moved=self.quick_check.moved, given_up=closing_orders.given_up,
         )  # fmt: skip
         self.open_orders_check = OpenOrdersCheck(
             self.account.compare_open, lambda: self.account.unbroken_since is not None, now,
@@ -208,7 +208,7 @@ class OrderCore:
         )  # fmt: skip
         self.brackets = Brackets(
             records=self.records, gate=self.gate, boards=ports.boards, account=self.account, risk=self.risk,
-            cancels=self.cancels, new_orders=self.new_orders, gave_up=closing_orders.gave_up,
+            cancels=self.cancels, new_orders=self.new_orders, given_up=closing_orders.given_up,
             rest_lag_ns_max=settings.rest_lag_ns_max, now=now,
         )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)

@@ -34,6 +34,7 @@ from engine.units import NS_PER_S, MonoNs
 CHECK_NS: Final = NS_PER_S  # between two comparisons of fills and closing orders
 PATIENCE_NS: Final = 2 * NS_PER_S
 AGAIN_NS: Final = 10 * NS_PER_S
+ZERO: Final = Decimal(0)
 
 log = structlog.get_logger("order_resolver")
 
@@ -44,7 +45,8 @@ class _Wanted:
     __slots__ = ("at", "looks", "missing", "named", "offset", "pages")
 
     def __init__(self, missing: Decimal, at: MonoNs) -> None:
-        # The filled quantity without a closing order, and when to look for it next.
+        # The filled quantity without a closing order since the first look, and when to look
+        # for it next.
         self.missing = missing
         self.at = at
         # Looks that are over. In the one under way: ids that were asked for, pages of
@@ -71,8 +73,10 @@ class ClosingOrderSearch:
         self._take = take
         self._now = now
         self._again_ns = (AGAIN_NS, lag_ns_max)
-        # By the parent's client order id; those that were looked for in vain as well.
+        # By the parent's client order id; those that were looked for in vain as well, each
+        # with the quantity that has none.
         self._wanted: dict[str, _Wanted] = {}
+        self._given_up: dict[str, Decimal] = {}
         self._check_at = MonoNs(0)
 
     def next_question(self) -> Question | None:
@@ -84,7 +88,7 @@ class ClosingOrderSearch:
         due = [
             (order, wanted)
             for key, wanted in self._wanted.items()
-            if wanted.at <= now and wanted.looks <= len(self._again_ns) and (order := self._blotter.get(key))
+            if wanted.at <= now and not self._is_over(wanted) and (order := self._blotter.get(key))
         ]
         if not due:
             return None
@@ -94,20 +98,33 @@ class ClosingOrderSearch:
             return self._open_question(unopened)
         return self._closed_question(*due[0])
 
-    def gave_up(self, key: str) -> bool:
-        """True if a fill of this order has no closing order at Kraken, as far as REST has
-        told after its longest lag.
+    def given_up(self, key: str) -> Decimal:
+        """What this order has filled that has no closing order at Kraken, as far as REST
+        has told after its longest lag.
         """
-        wanted = self._wanted.get(key)
-        return wanted is not None and wanted.looks > len(self._again_ns)
+        if key not in self._given_up:
+            return ZERO
+        # One that is told after all is of these fills, and not of those to come.
+        left = self._given_up[key] = min(self._given_up[key], self._blotter.unclosed().get(key, ZERO))
+        return left
+
+    def _is_over(self, wanted: _Wanted) -> bool:
+        return wanted.looks > len(self._again_ns)
 
     def _compare(self, now: MonoNs) -> None:
+        """Begin to look for what is missing, or for more of it once a look for less is
+        over: fills that go on do not put it off.
+        """
         missing = self._blotter.unclosed()
-        for key in [key for key in self._wanted if key not in missing]:
-            del self._wanted[key]
+        for key in [key for key in {*self._wanted, *self._given_up} if key not in missing]:
+            self._wanted.pop(key, None)
+            self._given_up.pop(key, None)
         for key, qty in missing.items():
-            if (wanted := self._wanted.get(key)) is None or wanted.missing != qty:
+            wanted = self._wanted.get(key)
+            if wanted is None or (self._is_over(wanted) and qty > wanted.missing):
                 self._wanted[key] = _Wanted(qty, MonoNs(now + PATIENCE_NS))
+            else:
+                wanted.missing = min(wanted.missing, qty)
 
     def _named_question(self, due: Sequence[_Due]) -> Question | None:
         """About those whose ids are known, of all parents together."""
@@ -153,7 +170,8 @@ class ClosingOrderSearch:
         wanted.pages, wanted.offset, wanted.named = 0, -1, frozenset()
         if wanted.looks <= len(self._again_ns):
             wanted.at = MonoNs(self._now.mono + self._again_ns[wanted.looks - 1])
-        elif order.key in self._blotter.unclosed():
+        elif left := min(wanted.missing, self._blotter.unclosed().get(order.key, ZERO)):
+            wanted.missing = self._given_up[order.key] = left
             log.warning("a fill has no closing order at Kraken", id=order.key, qty=f"{wanted.missing:f}")
 
     def _take_own(self, order: TrackedOrder, rows: Sequence[ExecutionFact]) -> None:
