@@ -27,6 +27,7 @@ from msgspec import to_builtins
 from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig, is_kraken
 from engine.errors import UserError
+from engine.kraken.public.events import ALL_PAIRS
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.kraken.public.subscriptions import REQUESTS_BURST
 from engine.ledger_check import Told
@@ -136,9 +137,11 @@ class _Feed:
         return mapped, [self.ring, self.board, counters, self.table]
 
     def was_live(self, symbol: str) -> bool:
-        """Whether the pair has had a snapshot since the engine started."""
-        index = next((index for index, row in enumerate(self.port.rows) if row.symbol == symbol), None)
-        return index is not None and self.actor.counters.get(pair_counter(index, "snapshots")) > 0
+        """Whether the pair has had a snapshot since the engine started; of ALL_PAIRS,
+        whether any has.
+        """
+        indices = [index for index, row in enumerate(self.port.rows) if symbol in (row.symbol, ALL_PAIRS)]
+        return any(self.actor.counters.get(pair_counter(index, "snapshots")) > 0 for index in indices)
 
     def note_dead(self) -> None:
         """Note in the counters that no subscription of the dead process holds."""
@@ -539,7 +542,8 @@ class Supervisor:
 
     def feed_told(self, feed: _Feed, news: News) -> None:
         """Handle news of a feed. A live pair that is refused later (delisted, say) becomes
-        untrusted, alone; one that was asked for at run time is refused to who asked.
+        untrusted, alone; one that was asked for at run time is refused to who asked. A feed
+        that has served pairs goes on without Kraken's list of them.
         """
         if news.kind == "fatal" or (not feed.was_live(news.symbol) and not self._refuse(news.symbol, news.text)):
             self._fail(UserError(news.text))

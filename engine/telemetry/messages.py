@@ -261,7 +261,8 @@ MESSAGES: Final = (
         "subscription refused",
         "Kraken refused a channel; `advice` says why and what to do.",
         "Of a pair that was just asked for, the run ends or the caller is told; of a pair that was live, its book is "
-        "untrusted, and asked for again after a minute and then ever more rarely, or when Kraken tells of the pair. "
+        "untrusted, and asked for again after a minute and then ever more rarely, or when Kraken tells of the pair; "
+        "of all pairs, once one was live, the engine goes on with what it knows of them, and asks again likewise. "
         "Of the account, no order is taken until it is mended.",
         "What `advice` says.",
     ),

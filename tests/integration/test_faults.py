@@ -1,8 +1,12 @@
 """The venue misbehaves by seed; the engine keeps its word: no wrong book is ever live, and nobody else pays."""
 
+import asyncio
 from pathlib import Path
 
-from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
+from engine.kraken.connection.messages import HEARTBEAT
+from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, json_lines, summary_of
+from tests.kraken.wire import Tape, acks, error
+from tests.net.rig import TEXT, Peer, Server, text
 
 
 def story_of(diary: Diary, symbol: str) -> list[dict]:
@@ -78,3 +82,48 @@ def test_maintenance_is_survived(engines: Engines, tmp_path: Path):
         assert stale["reason"] == "Kraken is in maintenance"
     assert_books_only_while_live(diary, list(pairs))
     assert "maintenance" in engines.logs()
+
+
+def test_an_engine_that_runs_goes_on_though_kraken_refuses_it_the_list_of_pairs(engines: Engines, tmp_path: Path):
+    """Once, on a new connection: at its start that ends it, for then it is the address that is wrong."""
+    tape, is_live = Tape("BTC/USD"), asyncio.Event()
+
+    def beat(peer: Peer) -> None:
+        peer.write(text(HEARTBEAT))
+        asyncio.get_running_loop().call_later(0.5, beat, peer)
+
+    async def answer(peer: Peer, refused: bytes = b"no channel") -> None:
+        await peer.accept()
+        beat(peer)
+        while True:
+            opcode, request = await peer.read()
+            if opcode != TEXT or b'"ping"' in request:
+                peer.write(text(b'{"method":"pong"}'))
+            elif refused in request:
+                peer.write(text(error(request, "Internal error")))
+            else:
+                peer.write(text(*acks(request)))
+                if b'"book"' in request and b'"subscribe"' in request:
+                    peer.write(text(tape.snapshot()))
+
+    async def first(peer: Peer) -> None:
+        answering = asyncio.ensure_future(answer(peer))
+        await is_live.wait()
+        answering.cancel()
+        peer.reset()
+
+    async def scenario() -> int:
+        async with Server(first, lambda peer: answer(peer, b'"instrument"')) as server:
+            engine = engines.start("--venue", server.url, "--symbols", "BTC/USD", "--log-format", "json")
+            for count in (1, 2):
+                await asyncio.to_thread(
+                    engine.wait_for,
+                    lambda s, count=count: s["symbols"]["BTC/USD"]["snapshots"] >= count,
+                    f"snapshot {count}",
+                )
+                is_live.set()
+            return await asyncio.to_thread(engine.stop)
+
+    assert asyncio.run(scenario()) == 0
+    refused = [line["channel"] for line in json_lines(engines.logs()) if line["event"] == "subscription refused"]
+    assert refused == ["instrument"]

@@ -4,12 +4,16 @@
 holds the book.
 """
 
+from typing import Final
+
 from msgspec import Struct
 
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.public.book_feed import BookChanged, StateChanged
 from engine.kraken.public.messages import CandleData, PairData, TickerData, TradeData
 from engine.units import MonoNs
+
+ALL_PAIRS: Final = "all pairs"  # instead of a symbol, for the instrument channel
 
 
 class BookUnproved(Struct, frozen=True, gc=False):
@@ -64,12 +68,13 @@ class PairChanged(Struct, frozen=True, gc=False):
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """Kraken refused a subscription permanently; `advice` is one sentence that names the
-    pair and the remedy.
+    """Kraken refused a subscription; `advice` is one sentence that names the pair and the
+    remedy.
     """
 
     channel: str
     symbol: str
+    """ALL_PAIRS for the instrument channel."""
     advice: str
 
 

@@ -27,6 +27,7 @@ from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, Boo
 from engine.kraken.public.book_status import Heard
 from engine.kraken.public.candle_rows import checked
 from engine.kraken.public.events import (
+    ALL_PAIRS,
     NO_EVENTS,
     BookUnproved,
     CandleTold,
@@ -923,9 +924,9 @@ class PublicSession:
             return NO_EVENTS
         is_told = subscription.refusals > 0
         self._subscriptions.refuse(subscription, now)
-        symbol = subscription.symbol or "all pairs"
+        symbol = subscription.symbol or ALL_PAIRS
         listed = {pair.symbol: pair.status for pair in self._listed.values()}
-        is_configured = symbol in (*self.settings.symbols, "all pairs")
+        is_configured = symbol in (*self.settings.symbols, ALL_PAIRS)
         advice = refusal_text(error, subscription.channel, symbol, listed, is_configured=is_configured)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         if is_told:
