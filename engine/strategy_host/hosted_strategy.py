@@ -300,12 +300,14 @@ class HostedStrategy:
         self.strategy.context = self.context
         self.order_client.bind(self._wake)
         self._words.begin(NUMBER_OF["on_start"], self._mono_ns())
-        answer = self.strategy.on_start()
-        if answer is not None:
-            self.answer = answer
-            await answer
-            self.answer = None
-        self._words.end()
+        try:
+            answer = self.strategy.on_start()
+            if answer is not None:
+                self.answer = answer
+                await answer
+                self.answer = None
+        finally:
+            self._words.end()  # one that raised does not hang
         self.has_started = True
         self._set_timer()
         self.is_awake = True

@@ -9,6 +9,7 @@ import pytest
 from engine import Strategy, Trade
 from engine.clock import ManualClock
 from engine.errors import StrategyError
+from engine.processes.callback_words import CallbackWords
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.telemetry import new_counters
@@ -130,7 +131,7 @@ def test_what_on_stop_raises_keeps_nobody_from_stopping(name: str, kind: type[Ra
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("name", ERRORS)
 def test_a_strategy_that_cannot_start_is_named_whatever_it_raises(name: str, is_async: bool) -> None:
-    """`on_start` failed: one sentence, with the strategy's name."""
+    """`on_start` failed: one sentence, with the strategy's name. It has returned, so it is not said to hang."""
 
     class Failing(Strategy):
         def on_start(self) -> Any:
@@ -143,12 +144,13 @@ def test_a_strategy_that_cannot_start_is_named_whatever_it_raises(name: str, is_
             await asyncio.sleep(0)
             raise ERRORS[name]()
 
-    hosted = Market().host(Failing())
-    host = StrategyHost([hosted], new_counters(strategy_counter_names(["Failing"], ["market-0"])), ManualClock(1))
+    counters = new_counters(strategy_counter_names(["Failing"], ["market-0"]))
+    host = StrategyHost([Market().host(Failing(), counters=counters)], counters, ManualClock(1))
 
     line = r"(.*test_callback_errors.py, line \d+: |RuntimeError: coroutine raised StopIteration)"
     with pytest.raises(StrategyError, match=f"on_start failed: Failing: {line}"):
         asyncio.run(host.on_start())
+    assert CallbackWords(counters, "Failing").read() == (0, "")
 
 
 def test_what_is_no_awaitable_is_an_error_that_says_so() -> None:
