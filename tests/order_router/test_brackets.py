@@ -400,16 +400,20 @@ def test_a_stop_that_the_price_has_passed_is_closed_at_the_market():
 
 
 def test_an_amended_stop_stays_where_it_was_put():
-    """A stop that is put back has the trigger of the last amend."""
+    """A stop that is put back has the trigger of the last amend; its strategy is told where each one stands."""
     world = entered()
     (stop,) = world.strategy.open_orders
+    triggers = [stop.trigger]
     moved = Amendment(price_decimals=1, qty_decimals=8, trigger_price=D(95))
     world.ask(Amend(stop.id, moved, MonoNs(world.clock.mono_ns()), MonoNs(0)))
     world.run(SOON_NS)
+    triggers.append(stop.trigger)
     world.exchange.cancel(world.exits[0].order_id)
     world.run(SOON_NS)
+    triggers += [order.trigger for order in world.strategy.open_orders]
 
     assert [price for *_, price in world.open_exits()] == [D(95)]
+    assert triggers == [STOP, D(95), D(95)]
 
 
 def test_an_amend_of_the_stop_in_doubt_does_not_hold_the_target():

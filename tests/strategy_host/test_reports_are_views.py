@@ -15,7 +15,7 @@ DOCUMENTED = {
     Order: (
         *("id", "tag", "order_id", "symbol", "side", "order_type", "state", "reason", "qty", "filled_qty"),
         *("remaining_qty", "limit_price", "avg_price", "cost", "fees", "changed_at", "is_open", "is_working"),
-        *("is_filled", "is_unknown", "cash_qty"),
+        *("is_filled", "is_unknown", "cash_qty", "trigger"),
     ),
     Fill: (
         *("order", "exec_id", "trade_id", "symbol", "side", "qty", "price", "cost", "fees", "liquidity"),
@@ -92,3 +92,14 @@ def test_an_order_for_money_says_the_money_and_what_it_has_bought() -> None:
     assert (order.cash_qty, order.qty) == (Decimal(50), Decimal("0.0007872"))
     assert (order.filled_qty, order.remaining_qty) == (order.qty, 0)
     assert desk.submit(limit=60000).cash_qty is None
+
+
+def test_a_stop_says_what_triggers_it() -> None:
+    """A price, or a distance of a trailing one, as it was asked for."""
+    desk = Desk()
+    stop = desk.submit(side="sell", order_type="stop-loss-limit", trigger=50000, limit="49900")
+    trailing = desk.submit(side="sell", order_type="trailing-stop", trigger="1.5", trigger_type="pct")
+
+    assert (stop.trigger, trailing.trigger) == (Decimal(50000), Decimal("1.5"))
+    assert "BTC/USD when 50000 at 49900.0: NEW" in repr(stop)
+    assert desk.submit(limit=60000).trigger is None

@@ -167,4 +167,5 @@ def order_report(order: TrackedOrder) -> OrderReport:
         error=order.error,
         parent=order.parent,
         cash_qty=order.intent.cash_qty,
+        trigger=order.intent.trigger.price if order.intent.trigger is not None else None,
     )

@@ -65,6 +65,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     """The key of the order whose fills this one closes; empty for others."""
     cash_qty: Decimal | None = None
     """The quote currency to spend, of an order that names that instead of a quantity."""
+    trigger: Decimal | None = None
+    """What triggers it, as `trigger_type` means it; None of orders without a trigger."""
 
     @classmethod
     def of_intent(
@@ -93,6 +95,7 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
             limit_offset_type=intent.limit_price_type or "",
             cash_qty=intent.cash_qty,
+            trigger=intent.trigger.price if intent.trigger is not None else None,
         )
 
 
@@ -208,6 +211,12 @@ class Order(Struct, eq=False):
         return None if ticks is None else units_decimal(ticks, self.report.price_decimals)
 
     @property
+    def trigger(self) -> Decimal | None:
+        """Of a stop, a take-profit or a trailing stop: what triggers it, as it was asked
+        for or amended last; see `OrderOptions`. None for orders without one."""
+        return self.report.trigger
+
+    @property
     def avg_price(self) -> Decimal | None:
         """Of its fills; None before the first."""
         return self.report.avg_price
@@ -257,8 +266,8 @@ class Order(Struct, eq=False):
         return units_decimal(lots, self.report.qty_decimals)
 
     def __repr__(self) -> str:
-        price = self.limit_price
-        at = "" if price is None else f" at {price:f}"
+        price, trigger = self.limit_price, self.trigger
+        at = ("" if trigger is None else f" when {trigger:f}") + ("" if price is None else f" at {price:f}")
         cash = self.cash_qty
         qty = f"{self.qty:f} {self.symbol}" if cash is None else f"{self.symbol} for {cash:f}"
         what = f"{self.side} {qty}{at}"
