@@ -53,7 +53,7 @@ COMMANDS = {
     "cancel": ("engine.cli.orders", "Cancel orders of a running engine."),
     "halt": ("engine.cli.orders", "Take no more orders and cancel the open ones."),
     "resume": ("engine.cli.orders", "Take orders again after a halt."),
-    "check": ("engine.cli.setup.check", "Prove keys, permissions, clock and limits, without trading."),
+    "check": ("engine.cli.setup.check", "Prove strategies, keys, permissions, clock and limits, without trading."),
     "doctor": ("engine.cli.setup.doctor", "Examine this computer, its network and the key."),
     "keys": ("engine.cli.setup.keys", "Store, test and remove the API key."),
     "backup": ("engine.cli.setup.backup", "Copy an engine's journal and history, while it trades or not."),

@@ -45,6 +45,43 @@ def test_the_local_venue_is_checked_with_its_own_key(engines: Engines) -> None:
     assert "ready to trade" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("code", "params", "sentence"),
+    [
+        ("from engine import Strategy\nprint('hello')\nclass Bot(Strategy):\n    qty: int = 1\n", "", ""),
+        ("def (\n", "", "cannot be imported: line 1: invalid syntax"),
+        ("from engine import Strategy\nclass Bot(Strategy):\n    qty: int = 1\n", "params = { qtty = 5 }", "mean qty?"),
+        ("import os\nos._exit(0)\n", "", "ended before they were loaded"),
+        (None, "", "there is no file"),
+    ],
+)
+def test_a_strategy_that_cannot_be_loaded_is_a_failure(
+    venue: CheckedVenue, code: str | None, params: str, sentence: str
+) -> None:
+    """`engine run` would end with the same sentence. What its code prints is no part of the answer."""
+    if code is not None:
+        (venue.engines.folder / "bot.py").write_text(code)
+    path = venue.config(more=f'{LIMITS}[[strategy]]\ntarget = "bot.py"\n{params}\n')
+    returncode, found = venue.findings(path)
+    ((level, text),) = found["strategies"]
+
+    assert (returncode, level) == ((2, "failure") if sentence else (0, "ok"))
+    assert sentence in text
+
+
+def test_no_code_of_a_strategy_runs_beside_the_key(venue: CheckedVenue) -> None:
+    """It finds none in its environment, and is loaded in another process."""
+    (venue.engines.folder / "bot.py").write_text(
+        "import os\nfrom engine import Strategy\nclass Bot(Strategy):\n    pass\n"
+        "assert not [name for name in os.environ if name.startswith('KRAKEN_API')], 'the key is here'\n"
+    )
+    path = venue.config(more=f'{LIMITS}[[strategy]]\ntarget = "bot.py"\n')
+    path.write_text(path.read_text().replace('credentials_file = "kraken.key"\n', ""))
+    key = {"KRAKEN_API_KEY": venue.ready["api_key"], "KRAKEN_API_SECRET": venue.ready["api_secret"]}
+
+    assert venue.findings(path, **key)[1]["strategies"] == [("ok", "loaded: Bot")]
+
+
 def test_a_key_with_the_wrong_permissions_says_which_box(venue: CheckedVenue) -> None:
     """One sentence, and exit code 2."""
     code, found = venue.findings(venue.config(venue.key(permissions=[*TRADING, "withdraw-funds"])))

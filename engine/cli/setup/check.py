@@ -13,6 +13,7 @@ import uvloop
 from engine.cli.help import command
 from engine.cli.options import read_config
 from engine.cli.setup.report import EXIT_NOT_WELL, report
+from engine.cli.setup.strategies import strategy_findings
 from engine.cli.tables import json_option
 from engine.clock import SystemClock
 from engine.config import Config
@@ -43,7 +44,7 @@ from engine.telemetry.log import configure_log
 @click.option("--venue-options", default="", metavar="TEXT", help='Options for the local or paper venue: "--seed 7".')
 @json_option
 def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
-    """Prove keys, permissions, clock and limits, without trading.
+    """Prove strategies, keys, permissions, clock and limits, without trading.
 
     It tells what stands between this configuration and live trading, and, from what was
     measured, how many shards, how much memory and which publish_levels it needs; `engine
@@ -52,7 +53,7 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
     plan = venue_plan(venues[0], venue_options, config) if len(venues) == 1 else None
-    findings = advise(config, _machine())
+    findings = strategy_findings(config) + advise(config, _machine())
     with ExitStack() as stack:
         if plan is not None:
             account = _play_account(config, plan, stack)
