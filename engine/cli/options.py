@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from engine.config import FOLDER_FILE, Config, StrategyConfig, load_config, override, parse_symbols
 from engine.errors import ConfigError
@@ -24,7 +25,7 @@ def engine_options(command: F) -> F:
         (
             click.option("--symbols", help="Pairs, as BTC/USD,ETH/USD."),
             click.option("--strategy", "targets", multiple=True, help="A file, package.module:Class, or a name."),
-            click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of --strategy."),
+            click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the strategy."),
             click.option("--publish-levels", type=int, help="Levels a side that strategies see."),
             click.option("--summary", "summary_path", type=click.Path(path_type=Path), help="Write the summary here."),
             click.option("--log-level", help="debug, info, warning or error."),
@@ -51,16 +52,30 @@ def read_symbols(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else parse_symbols(text, "--symbols")
 
 
-def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[StrategyConfig, ...] | None:
+def read_strategies(targets: Sequence[str]) -> tuple[StrategyConfig, ...] | None:
     """The strategies of the command line; None when it names none, and the file's apply."""
-    if params and len(targets) != 1:
-        raise ConfigError("--param belongs to one --strategy; put the parameters of several into a --config file")
+    return tuple(StrategyConfig(target=target) for target in targets) or None
+
+
+def with_params(config: Config, params: Sequence[str]) -> Config:
+    """The configuration with the values of --param for its one strategy. Raises
+    ConfigError.
+    """
+    if not params:
+        return config
     values = dict(_param(text) for text in params)
     if len(values) < len(params):
         names = [text.partition("=")[0] for text in params]
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"--param {twice} is given twice; leave one out")
-    return tuple(StrategyConfig(target=target, params=values) for target in targets) or None
+    if len(config.strategies) != 1:
+        count = len(config.strategies) or "none"
+        mend = (
+            "put the parameters of several into a configuration file" if config.strategies else "name one: --strategy"
+        )
+        raise ConfigError(f"--param belongs to one strategy, and there are {count}; {mend}")
+    (only,) = config.strategies
+    return override(config, {"strategy": "--param"}, strategy=(replace(only, params=only.params | values),))
 
 
 def write_summary(path: Path | None, summary: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from engine.cli.options import (
     read_config,
     read_strategies,
     read_symbols,
+    with_params,
     write_summary,
 )
 from engine.errors import CaptureError, StrategyError
@@ -54,12 +55,13 @@ def replay(
         config_path,
         {
             "symbols": ("--symbols", wanted),
-            "strategy": ("--strategy", read_strategies(targets, params)),
+            "strategy": ("--strategy", read_strategies(targets)),
             "feed.publish_levels": ("--publish-levels", publish_levels),
             "log.level": ("--log-level", log_level),
             "log.format": ("--log-format", log_format),
         },
     )
+    config = with_params(config, params)
     check_writable(summary_path, config, config_path, *captures)
     configure_log(config.log.level, config.log.format, "replay", levels=config.log.levels)
     opened = [Capture(path) for path in captures]

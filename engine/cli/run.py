@@ -20,6 +20,7 @@ from engine.cli.options import (
     read_config,
     read_strategies,
     read_symbols,
+    with_params,
     write_summary,
 )
 from engine.cli.view import View, open_view
@@ -86,7 +87,7 @@ def run(
         {
             "name": ("--name", name),
             "symbols": ("--symbols", read_symbols(symbols)),
-            "strategy": ("--strategy", read_strategies(targets, params)),
+            "strategy": ("--strategy", read_strategies(targets)),
             **{key: (f"--venue {venue}", value) for key, value in venue_settings(venue).items()},
             "feed.depth": ("--depth", depth),
             "feed.publish_levels": ("--publish-levels", publish_levels),
@@ -96,6 +97,7 @@ def run(
             "log.format": ("--log-format", log_format),
         },
     )
+    config = with_params(config, params)
     if has_page and config.page.port is None:
         config = override(config, **{"page.port": 0})
     engine_run = Run(config, venue_plan(venue, venue_options, config))

@@ -26,6 +26,7 @@ BROKEN = {
     "empty.toml": '[trading]\nstate_dir = ""\n',
     "home.toml": '[trading]\nstate_dir = "~/st"\n',
     "external.toml": '[[strategy]]\ntarget = "empty.py"\nname = "external"\n',
+    "needs.toml": '[[strategy]]\ntarget = "needs.py"\nparams = { qty = 1 }\n',
     "nobody.toml": 'venue.url = "ws://127.0.0.1:9/v2"\nconnection = { attempts_max = 2, backoff_max_s = 0.5 }\n',
     "garbage.jsonl": "\x00\x01 not json\nmore of it\n",
     "nothing.jsonl": "",
@@ -98,6 +99,12 @@ MISTAKES = {
     "a parameter twice": (
         (*LOCAL, "--strategy", "needs.py", "--param", "qty=1", "--param", "qty=2"), "--param qty is given twice",
     ),
+    "a parameter of no strategy": ((*LOCAL, "--param", "qty=1"), "there are none; name one: --strategy"),
+    "a parameter of two strategies": (
+        (*LOCAL, "--strategy", "needs.py", "--strategy", "start.py", "--param", "qty=1"),
+        "--param belongs to one strategy, and there are 2",
+    ),
+    "an unknown parameter beside a file": (("run", "needs.toml", "--venue", "local", "--param", "qyt=1"), "mean qty?"),
     "a parameter too deep": ((*LOCAL, "--strategy", "needs.py", "--param", "qty=" + "[" * 9999), "qty"),
     "a path with a zero byte": (("run", "zero.toml"), "trading.state_dir must not hold a zero byte"),
     "an empty path": (("run", "empty.toml"), "trading.state_dir is empty"),

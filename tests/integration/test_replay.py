@@ -212,3 +212,24 @@ def test_the_wall_clock_is_the_captures(engines: Engines, tmp_path: Path):
 
     assert 0 <= last_book_at - began_at < 3600 * 10**9
     assert 0 <= last_at - last_book_at < 10**9
+
+
+def test_a_parameter_of_the_command_line_wins_over_the_file_and_leaves_the_others(engines: Engines) -> None:
+    """For one run: the other parameters, the name and the target stay those of the file."""
+    folder = engines.folder
+    (folder / "bot.py").write_text(
+        "from decimal import Decimal\nfrom engine import Strategy\n\n\nclass Bot(Strategy):\n"
+        "    qty: Decimal = Decimal(1)\n    pace_s: float = 1.0\n\n"
+        "    def on_start(self) -> None:\n"
+        "        self.context.log.info('begins', qty=str(self.qty), pace_s=self.pace_s)\n"
+    )
+    (folder / "bot.toml").write_text(
+        '[[strategy]]\ntarget = "bot.py"\nname = "mine"\nparams = { qty = "2", pace_s = 0.5 }\n'
+    )
+    call = engines.call(
+        "replay", CROSSBOOK, "--config", folder / "bot.toml", "--param", "qty=0.003", "--log-format", "json"
+    )
+    (said,) = [line for line in map(json.loads, call.stderr.splitlines()) if line["event"] == "begins"]
+
+    assert call.returncode == 0, call.stderr
+    assert (said["strategy"], said["qty"], said["pace_s"]) == ("mine", "0.003", 0.5)
