@@ -106,6 +106,10 @@ class Registrations:
             raise CallError(f"{event} is no event of a pair; leave out symbol")
         if not callable(function):
             raise CallError(f"a handler of {event} is called with what happened; {function!r} cannot be called")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise CallError(
+                f"a handler of {event} is called, and nothing asks what {function!r} would yield: leave yield out"
+            )
         registration = Registration(event, function, symbol, self._free_name(event, function))
         # Another list: an event that is being told now is not told to it.
         self._handlers[event] = [*self._handlers[event], registration]

@@ -1,7 +1,7 @@
 """A program's handlers: each alone with its mistakes, in order, within its time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +29,16 @@ def run(time: VirtualTime) -> Iterator[Run]:
     with asyncio.Runner(loop_factory=time.new_loop) as runner:
         handlers = Registrations(time, timeout_s=TIMEOUT_S, errors_per_minute_max=ERRORS_MAX)
         yield lambda story: runner.run(story(handlers))
+
+
+def yielding(_: int) -> Iterator[None]:
+    """No handler: its body would not run."""
+    yield
+
+
+async def yielding_async(_: int) -> AsyncIterator[None]:
+    """Nor this."""
+    yield
 
 
 def test_several_handlers_each_hear_what_is_theirs(run: Run, time: VirtualTime) -> None:
@@ -419,6 +429,8 @@ def test_handlers_of_one_name_are_counted_apart_and_no_count_is_lost(run: Run, t
         ("balance", print, "BTC/USD", "balance is no event of a pair; leave out symbol"),
         ("book", 7, None, "a handler of book is called with what happened; 7 cannot be called"),
         (None, print, None, "None is no event"),
+        ("fill", yielding, None, "a handler of fill is called, and nothing asks what <function yielding"),
+        ("fill", yielding_async, None, "a handler of fill is called, and nothing asks what <function yielding_async"),
     ],
 )
 def test_a_mistake_is_one_sentence(run: Run, event: Any, function: Any, symbol: Any, sentence: str) -> None:
