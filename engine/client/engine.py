@@ -16,6 +16,7 @@ with one sentence that says what to change. What does not come in time raises No
 import asyncio
 import gc
 import math
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -80,6 +81,11 @@ CLOSED_BEFORE: Final = (
 # rings and descriptors are kept until Python collects them, which may be never.
 _ENDED: Final[WeakSet[Supervisor]] = WeakSet()
 
+# The strategies of engines that run, by their ids: an object has one context, through which
+# it trades.
+_IN_USE: Final[dict[int, Strategy]] = {}
+os.register_at_fork(after_in_child=_IN_USE.clear)  # their engines run in the other process
+
 T = TypeVar("T")
 
 log = structlog.get_logger("engine")
@@ -101,6 +107,8 @@ class Engine:
         self._candle_history: CandleHistory | None = None
         # By an order's id, the newest amend that is waited for.
         self._newest_amends: dict[str, object] = {}
+        # The strategies that it was given.
+        self._strategies: list[Strategy] = []
         # The supervisor's run, until the engine has ended.
         self._running: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -203,9 +211,13 @@ class Engine:
                 )
             if any(one.strategy is strategy for one in named):
                 raise CallError(f"strategies has {strategy!r} twice; make one object for each")
+            if id(strategy) in _IN_USE:
+                raise CallError(f"{strategy!r} is a strategy of another engine that runs; make one object for each")
             name = free_name(type(strategy).__name__, taken)
             taken.add(name)
             named.append(NamedStrategy(name, strategy, config.symbols, config.trading.positions))
+        self._strategies = list(strategies)
+        _IN_USE.update((id(strategy), strategy) for strategy in strategies)
         return named
 
     async def _close(self) -> None:
@@ -244,6 +256,8 @@ class Engine:
 
     def _end_run(self) -> "Future[None]":
         if self._ending is None:
+            for strategy in self._strategies:
+                _IN_USE.pop(id(strategy), None)
             self._ending = on_own_thread(self._end_surroundings)
         return self._ending
 

@@ -383,14 +383,19 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Pat
     """A name that is taken, a venue that cannot start, a setting that there is not."""
 
     async def program() -> None:
-        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+        beside = Strategy()
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM, strategies=[beside]) as engine:
             with pytest.raises(ConfigError, match="an engine named default is running already"):
                 await Engine.open(venue="local", symbols=SYMBOLS[:1])
             await wrong_calls(engine)
             with pytest.raises(CallError, match="on another thread, hand the call over"):
                 await asyncio.to_thread(asyncio.run, engine.buy("BTC/USD", "0.001"))
+            with pytest.raises(CallError, match="is a strategy of another engine that runs; make one object for each"):
+                await Engine.open(venue="local", symbols=SYMBOLS[:1], name="another", strategies=[beside])
         with pytest.raises(EngineStopped):
             engine.on("trading", print)
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM, strategies=[beside]):
+            pass  # the engine that had it has ended
         twice = Strategy()
         with pytest.raises(CallError, match=r"strategies has .* twice; make one object for each"):
             await Engine.open(venue="local", symbols=SYMBOLS[:1], strategies=[twice, twice])
