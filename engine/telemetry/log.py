@@ -196,6 +196,12 @@ class _Limited:
             for ring in self.warning_rings:
                 ring.publish(level, fields, self._wall_ns())
 
+    def forked(self) -> None:
+        """In a process that was forked off: another thread may have held the lock, and the
+        rings for those who watch have one publisher, the other process."""
+        self._lock = threading.Lock()
+        self.warning_rings.clear()
+
     def admits(self, record: logging.LogRecord) -> bool:
         """Whether to write a line of the standard library's logging; lines left out are
         reported in our own form.
@@ -262,6 +268,12 @@ class LineWriter:
         self._lines.put(is_written)
         return is_written.wait(timeout_s)
 
+    def forked(self) -> None:
+        """In a process that was forked off: the thread is not there, and what waits is the
+        other process's to write."""
+        self._lines = SimpleQueue()
+        self._thread = None
+
     def _run(self) -> None:
         while True:
             item = self._lines.get()
@@ -307,6 +319,17 @@ def log_stream(*, is_guest: bool = False) -> TextIO:
     else:
         before.drain()
     return cast(TextIO, _writer)
+
+
+def _forked() -> None:
+    """A strategy or a program may fork, and open an engine there."""
+    if _writer is not None:
+        _writer.forked()
+    if _limited is not None:
+        _limited.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def drain_log(timeout_s: float = EXIT_WAIT_S) -> bool:

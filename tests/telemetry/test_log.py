@@ -118,3 +118,33 @@ def test_every_module_that_logs_can_be_given_a_level():
             names.add(path.stem if name == "__name__" else FRAMES if name == "FRAMES" else name.strip('"'))
 
     assert names == set(MODULES)
+
+
+FORKED = """
+import os
+import structlog
+from engine.telemetry.log import configure_log, drain_log, keep_warnings
+from engine.telemetry.warning_ring import last_warnings, warning_segment
+
+configure_log("info", "json", "test")
+ring = warning_segment("test")
+keep_warnings(ring.memory)
+log = structlog.get_logger("program")
+log.warning("before")
+if (child := os.fork()) == 0:
+    log.warning("of the child")
+    drain_log()
+    os._exit(0)
+os.waitpid(child, 0)
+log.warning("after")
+drain_log()
+print([warned.text for warned in last_warnings(ring.memory)])
+"""
+
+
+def test_a_process_that_was_forked_off_writes_its_own_lines_once():
+    """Multiprocessing forks, where the thread that writes is not there; those who watch see the engine's own."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=True)
+
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["before", "of the child", "after"]
+    assert done.stdout == "['before', 'after']\n"
