@@ -10,14 +10,22 @@
 A lock dies with its process, so a directory left by `kill -9` can be reused as it is.
 """
 
+import errno
 import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
+from typing import Final
 
 from engine.errors import ConfigError
 
 SOCKET_PATH_BYTES_MAX = 107  # unix(7)
+ATTEMPTS_MAX: Final = 100  # to make what other engines remove at their ends, each in a moment
+# Who asks whether an engine runs locks it for a moment, too: so often, and so far apart, is
+# it tried before an engine is said to run.
+LOOKS_MAX: Final = 5
+LOOK_S: Final = 0.01
 
 
 class RunDirectory:
@@ -59,6 +67,27 @@ class RunDirectory:
                 f"{self.path} is too long for the sockets in it, by {longest - SOCKET_PATH_BYTES_MAX} characters; set "
                 "XDG_RUNTIME_DIR to a shorter one"
             )
+        for left in reversed(range(ATTEMPTS_MAX)):
+            try:
+                fd = self._locked()
+                break
+            except (FileNotFoundError, FileExistsError):
+                if not left:
+                    raise
+        shutil.rmtree(self.state_path, ignore_errors=True)  # left by an engine that was killed
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._lock_fd = fd
+        os.register_at_fork(after_in_child=self._forked)
+        for path in self._sockets:  # left by an engine that was killed
+            path.unlink(missing_ok=True)
+
+    def _locked(self) -> int:
+        """Make the directory and lock it; the lock's descriptor.
+
+        Raises FileNotFoundError or FileExistsError where an engine that ends has removed a
+        part of it meanwhile.
+        """
         root = self.path.parent
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if root.stat().st_uid != os.getuid():
@@ -67,21 +96,29 @@ class RunDirectory:
         self.path.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.read(fd, 20).decode() or "unknown"
+            self._take(fd)
+            if not os.path.samestat(os.fstat(fd), self._lock_path.stat()):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._lock_path))
+        except BaseException:
             os.close(fd)
-            raise ConfigError(
-                f"an engine named {self.name} is running already (pid {pid}); stop it with `engine stop`, "
-                "or give this one another --name"
-            ) from None
-        shutil.rmtree(self.state_path, ignore_errors=True)  # left by an engine that was killed
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        self._lock_fd = fd
-        os.register_at_fork(after_in_child=self._forked)
-        for path in self._sockets:  # left by an engine that was killed
-            path.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def _take(self, fd: int) -> None:
+        """Lock it for this process; raises ConfigError when another engine holds it."""
+        for left in reversed(range(LOOKS_MAX)):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not left:
+                    pid = os.read(fd, 20).decode() or "unknown"
+                    raise ConfigError(
+                        f"an engine named {self.name} is running already (pid {pid}); stop it with `engine stop`, "
+                        "or give this one another --name"
+                    ) from None
+                time.sleep(LOOK_S)
+            else:
+                return
 
     def _forked(self) -> None:
         """Drop the lock in a process that a strategy forked off, which may outlive the

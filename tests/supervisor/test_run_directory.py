@@ -1,7 +1,9 @@
 """Whether an engine runs: who may not know is never told that none does."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -9,6 +11,8 @@ from engine.cli.past import check_name
 from engine.errors import ConfigError
 from engine.supervisor.run_directory import RunDirectory
 from tests.other_user import as_somebody_else
+
+ROUNDS = 400
 
 
 def test_an_engine_of_another_user_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +37,33 @@ def test_a_state_that_may_not_be_looked_into_is_not_said_to_be_none(tmp_path: Pa
     check_name("mine", tmp_path / "nowhere")
     with as_somebody_else(folder), pytest.raises(PermissionError):
         check_name("mine", folder)
+
+
+def test_engines_that_start_and_end_at_once_are_not_in_one_anothers_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one removes what all share; and who asks whether one runs is no engine."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    over = Event()
+
+    def live(name: str) -> None:
+        for _ in range(ROUNDS):
+            directory = RunDirectory(name)
+            directory.acquire()
+            assert directory.control_path.parent.is_dir()
+            directory.release()
+
+    def look() -> None:
+        while not over.is_set():
+            RunDirectory("a").others()
+
+    with ThreadPoolExecutor() as threads:
+        looking = threads.submit(look)
+        lives = [threads.submit(live, name) for name in ("a", "b", "c")]
+        try:
+            for each in lives:
+                each.result()
+        finally:
+            over.set()
+        looking.result()
+    assert not (tmp_path / "kraken-engine").exists()
