@@ -17,7 +17,6 @@ import asyncio
 import gc
 import math
 import os
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -64,8 +63,8 @@ NAME: Final = "program"
 TOLD_OF_AMENDS: Final = {"qty", "limit", "post_only"}  # what an order that has ended shows of an amend
 
 ELSEWHERE: Final = (
-    "orders are sent on the thread of the loop that opened the engine; on another thread, hand the call over: "
-    "asyncio.run_coroutine_threadsafe(engine.buy(...), loop)"
+    "an engine works on the loop that opened it, while that runs; from another loop, or on another thread, hand the "
+    "call over: asyncio.run_coroutine_threadsafe(engine.buy(...), loop)"
 )
 
 CLOSE_ELSEWHERE: Final = (
@@ -98,9 +97,8 @@ class Engine:
         self._run = run
         self.config = run.config
         """As read from file, arguments and defaults."""
-        # The loop that opened it, and its thread.
+        # The loop that opened it.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
         self._supervisor: Supervisor | None = None
         self._program: Program | None = None
         # REST's candles; None where it is not to be asked.
@@ -174,7 +172,6 @@ class Engine:
     async def _start(self, strategies: Sequence[Strategy]) -> None:
         config = self.config
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
         handlers = Registrations(
             SystemClock(),
             timeout_s=config.engine.hang_s_max,
@@ -478,20 +475,20 @@ class Engine:
         the pair's rules and its first book. Raises OrderRefused when it was not sent.
         Options as of `Strategy.buy`.
         """
-        self._check_thread()
+        self._check_loop()
         await self._until_known(symbol)
         return await self._send(self._live.buy(symbol, qty, **options))
 
     async def sell(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
         """Send an order to sell `qty` of the base currency; see `buy`."""
-        self._check_thread()
+        self._check_loop()
         await self._until_known(symbol)
         return await self._send(self._live.sell(symbol, qty, **options))
 
     async def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send 2 to 15 orders of one pair in one request; see `Strategy.submit_batch` and
         `buy`."""
-        self._check_thread()
+        self._check_loop()
         for row in orders if isinstance(orders, (list, tuple)) else ():
             if isinstance(row, (list, tuple)) and len(row) > 1:
                 await self._until_known(row[1])
@@ -510,7 +507,7 @@ class Engine:
         order that ends meanwhile counts as changed when it shows the quantity and the limit
         that were asked for; other changes it does not show.
         """
-        self._check_thread()
+        self._check_loop()
         self._check_order(order)
         _check_number("timeout_s", timeout_s)
         await self._until_known(order.symbol)
@@ -637,6 +634,7 @@ class Engine:
         found = value()
         if found is not None:
             return found
+        self._check_loop()
         try:
             async with asyncio.timeout(timeout_s):
                 while (found := value()) is None:
@@ -648,9 +646,10 @@ class Engine:
             raise NotAvailable(f"{missing()} within {timeout_s:g} s") from None
         return found
 
-    def _check_thread(self) -> None:
-        """Raise CallError on another thread than the loop's, where no order can be sent."""
-        if threading.get_ident() != self._thread:
+    def _check_loop(self) -> None:
+        """Raise CallError on another loop, where nothing would be told of what was asked
+        for."""
+        if asyncio.get_running_loop() is not self._loop:
             raise CallError(ELSEWHERE)
 
     async def _until_known(self, symbol: object) -> None:

@@ -366,6 +366,24 @@ def test_an_argument_of_another_kind_is_one_sentence(argument: dict[str, Any], s
         Engine.open(**argument)
 
 
+def test_another_loop_than_the_engines_sends_no_order_and_does_not_wait() -> None:
+    """As that of a test, where the fixture's has opened the engine and stands still meanwhile."""
+
+    async def opened() -> Engine:
+        return await Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM)
+
+    async def stray(engine: Engine) -> None:
+        for call in (engine.buy("BTC/USD", "0.001"), engine.sell("BTC/USD", "0.001"), engine.ticker("BTC/USD")):
+            with pytest.raises(CallError, match="works on the loop that opened it, while that runs; from another"):
+                await call
+
+    with asyncio.Runner() as fixture:
+        engine = fixture.run(opened())
+        asyncio.run(stray(engine))
+        assert not engine.orders
+        fixture.run(engine.close())
+
+
 def test_an_engine_is_closed_by_the_loop_that_opened_it() -> None:
     """Another one would wait for a task that it does not run; it is told what to do, and the engine goes on."""
 
