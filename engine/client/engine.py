@@ -401,11 +401,11 @@ class Engine:
             async with asyncio.timeout(timeout_s):
                 by_rest = await self._candle_history.candles(symbol, interval_min)
         except (TimeoutError, NotAvailable) as error:
-            if told := context.candles_told(symbol, interval_min, count):
+            if told := self._followed(symbol, Channel.CANDLE).context.candles_told(symbol, interval_min, count):
                 return told
             why = str(error) or f"no candles of {symbol} within {timeout_s:g} s"
             raise NotAvailable(why) from None
-        self._live  # noqa: B018 - raises when the engine has ended meanwhile
+        self._followed(symbol, Channel.CANDLE)  # raises when it is not any more, or the engine has ended meanwhile
         return tuple(joined(context.candles_told(symbol, interval_min), by_rest)[-count:])
 
     async def pair(self, symbol: str, *, timeout_s: float = 10.0) -> Pair:
@@ -644,6 +644,8 @@ class Engine:
                     self._live  # noqa: B018 - raises when the engine has ended meanwhile
         except TimeoutError:
             raise NotAvailable(f"{missing()} within {timeout_s:g} s") from None
+        except KeyError as error:  # of a pair that was given back while it was waited for
+            raise CallError(f"{error.args[0]}; it was given back meanwhile") from None
         return found
 
     def _check_loop(self) -> None:
@@ -657,8 +659,12 @@ class Engine:
         sent or amended; whatever is wrong with the symbol is said of the order."""
         context = self._live.context
         if isinstance(symbol, str) and symbol in context.symbols:
+
+            def is_known() -> bool | None:
+                return symbol not in context.symbols or bool(context.pair(symbol) and context.book(symbol)) or None
+
             with suppress(NotAvailable):
-                await self._when(lambda: context.pair(symbol) and context.book(symbol), "book", ANSWER_S, lambda: "")
+                await self._when(is_known, "book", ANSWER_S, lambda: "")
 
     async def _send(self, order: Order) -> Order:
         """Wait for the router's first word of an order; raises OrderRefused when it is

@@ -366,6 +366,31 @@ def test_an_argument_of_another_kind_is_one_sentence(argument: dict[str, Any], s
         Engine.open(**argument)
 
 
+def test_a_pair_that_is_given_back_while_it_is_waited_for_is_a_mistake_of_the_call() -> None:
+    """Not a KeyError; an order on it is refused as one that comes later."""
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS, venue_options=CALM) as engine:
+            await engine.until_trading()
+            await engine.book("ETH/USD")
+            waiting = asyncio.create_task(engine.book("ETH/USD", age_s_max=0))
+            await asyncio.sleep(0)
+            await engine.unsubscribe("ETH/USD")
+            with pytest.raises(CallError, match=r"ETH/USD is not followed.*; it was given back meanwhile"):
+                await waiting
+            subscribing = asyncio.create_task(engine.subscribe("ETH/USD"))
+            await asyncio.sleep(0)
+            buying = asyncio.create_task(engine.buy("ETH/USD", "0.01"))
+            await asyncio.sleep(0)
+            await engine.unsubscribe("ETH/USD")
+            with pytest.raises(OrderRefused, match="it was unsubscribed; subscribe to it again first"):
+                await buying
+            with pytest.raises(CallError, match="was unsubscribed meanwhile"):
+                await subscribing
+
+    run(program)
+
+
 def test_another_loop_than_the_engines_sends_no_order_and_does_not_wait() -> None:
     """As that of a test, where the fixture's has opened the engine and stands still meanwhile."""
 
