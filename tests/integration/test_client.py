@@ -358,7 +358,6 @@ async def wrong_calls(given: Engine) -> None:
         ({"strategies": Strategy}, "strategies is a list of strategies, not"),
         ({"strategies": Strategy()}, "strategies is a list of strategies, not"),
     ],
-    ids=str,
 )
 def test_an_argument_of_another_kind_is_one_sentence(argument: dict[str, Any], sentence: str) -> None:
     """Before anything is started."""
