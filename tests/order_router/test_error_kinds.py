@@ -12,7 +12,7 @@ from engine.orders.rings.commands import Amend, Submit
 from engine.orders.risk import RiskLimits, TradingMode
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots
 from tests.order_router.rig import SETTINGS, STRATEGY
-from tests.order_router.world import World
+from tests.order_router.world import Way, World
 from tests.orders.rig import limit
 
 KEY = "quoter000000000001"
@@ -70,6 +70,24 @@ def test_a_halt_is_told_as_one():
     order = ask(world)
 
     assert (order.error.kind, order.error.is_final) == (ErrorKind.NOT_TRADING, False)
+
+
+def test_an_order_behind_the_probe_of_the_breaker_is_told_of_that():
+    """There is a connection, and the first order since the breaker opened has no answer yet."""
+    orders = msgspec.structs.replace(SETTINGS.new_orders, rest_fallback=False)
+    settings = msgspec.structs.replace(
+        SETTINGS, new_orders=orders, breaker_failures=1, breaker_open_ns=20 * NS_PER_S
+    )  # fmt: skip
+    world = world_with(settings)
+    world.rig.core.breakers["websocket"].failed(world.clock.mono_ns())
+    assert "is open for another 20 s" in ask(world).reason
+    world.run(20 * NS_PER_S)
+    world.way = Way(["add_order"], back_ns=None)
+    ask(world, "quoter000000000002")
+    order = ask(world, "quoter000000000003")
+
+    assert order.state is OrderState.REFUSED
+    assert order.reason == "the circuit breaker has let one request out, and waits for what becomes of it"
 
 
 @pytest.mark.parametrize("dies", [False, True])

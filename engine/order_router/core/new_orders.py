@@ -44,6 +44,9 @@ USERREF_RANGE: Final = 2_000_000_000  # milliseconds: userrefs of the clock come
 NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = Refusal(ErrorKind.TRANSPORT, "there is no connection to Kraken")
+PROBING: Final = Refusal(
+    ErrorKind.NOT_TRADING, "the circuit breaker has let one request out, and waits for what becomes of it"
+)
 NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
 AMEND_REFUSED: Final = "amend refused: "
 TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
@@ -381,7 +384,7 @@ class NewOrders:
         if self._breaker.state(now) is BreakerState.OPEN:
             left = f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
             return Refusal(ErrorKind.NOT_TRADING, left)
-        return NO_CONNECTION
+        return PROBING if self._websocket.is_ready else NO_CONNECTION
 
     @property
     def _queue_full(self) -> Refusal:
