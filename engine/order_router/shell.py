@@ -10,10 +10,10 @@ supervisor passed on.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -31,6 +31,7 @@ from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
+from engine.order_router.core.gate import JOURNAL_FAILS
 from engine.order_router.core.order_core import OrderCore, build
 from engine.order_router.core.ports import Ports
 from engine.order_router.counters import RouterCounters
@@ -40,7 +41,8 @@ from engine.order_router.settings import core_settings
 from engine.order_router.status import RouterStatus
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import Journal
-from engine.orders.journal_records import JournalError, Record, RunBegan, records_of_run
+from engine.orders.journal_records import JournalError, ModeChanged, Record, RunBegan, records_of_run
+from engine.orders.risk import TradingMode
 from engine.processes.balance_board import BalanceBoardWriter
 from engine.processes.callback_words import StrategyWords
 from engine.processes.connecting import make_connection, make_resolver
@@ -48,7 +50,8 @@ from engine.processes.launch import RouterLaunch
 from engine.processes.pair_table import PairTable
 from engine.processes.position_board import PositionBoardWriter
 from engine.processes.stack_request import StackRequests
-from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
+from engine.processes.status_board import read_status
+from engine.ring import BoardReader, BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
@@ -92,6 +95,8 @@ def assemble(launch: RouterLaunch, clock: Clock, counters: Counters, *, is_succe
     https, key_lock, signer = _open_rest(launch, clock, names)
     rest = RestCalls(KrakenRest(https, clock, signer=signer, key=key_lock), clock, now, histograms["rest"])
     opened = _open_journal(launch, signer, clock, is_successor=is_successor)
+    if is_successor:
+        opened = _with_unwritten_mode(opened, read_status(BoardReader(memories[launch.status_fd])), clock)
     history = HistoryWriter(Path(launch.state_dir) / HISTORY_FILE) if trading.history else None
     session = TradingSession(
         TradingSettings(
@@ -263,6 +268,21 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
         unwritten = (began,)
     blotter.apply(began)
     return _OpenJournal(journal, blotter, records_of_run(records, launch.run), unwritten)
+
+
+def _with_unwritten_mode(opened: _OpenJournal, status: Mapping[str, Any], clock: Clock) -> _OpenJournal:
+    """The same with the mode that a person, or the day's loss, had set when the last router
+    died and could not write it: its status board has that. Only a stricter one counts.
+    """
+    mode, blotter = str(status.get("mode")), opened.blotter
+    is_unwritten = str(status.get("reason", "")).startswith(JOURNAL_FAILS)
+    is_stricter = mode == TradingMode.HALTED.name or blotter.mode != TradingMode.HALTED.name
+    is_known = mode in (TradingMode.HALTED.name, TradingMode.REDUCING.name)
+    if not (is_unwritten and is_known and is_stricter) or mode == blotter.mode:
+        return opened
+    changed = ModeChanged(mode, "as it was when the order router died, which could not write it down", clock.wall_ns())
+    blotter.apply(changed)
+    return opened._replace(unwritten=(*opened.unwritten, changed))
 
 
 def _segment_fds(launch: RouterLaunch) -> list[int]:

@@ -190,6 +190,27 @@ def test_a_halt_outlives_the_router_and_the_engine(start: Start, venue: TradingV
     eventually(engine.is_open, "until a person resumes")
 
 
+def test_a_halt_that_no_disk_had_room_for_outlives_the_router(start: Start, venue: TradingVenue) -> None:
+    """Its successor has the room, and would have gone on trading."""
+    engine = start(trading="history = false", logs=False)
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    router = psutil.Process(engine.pid("order_router"))
+    router.rlimit(resource.RLIMIT_FSIZE, (journal_of(engine).stat().st_size, resource.RLIM_INFINITY))
+    engine.wish("order", name="b", away=3.0)
+    assert "journal" in engine.wait_for_state("b", "REFUSED")["reason"]
+    assert engine.router("halt")["mode"] == "HALTED"
+    engine.wait_for_state("a", "CANCELED")
+    eventually(lambda: engine.status()["trading"]["mode"] == "HALTED", "all see it")
+    router.kill()
+    eventually(lambda: engine.status()["restarts"]["order_router"] == 1, "the router was restarted")
+    eventually(lambda: "could not write" in engine.router("status").get("reason", ""), "it is halted still")
+    engine.wish("order", name="c", away=3.0)
+    assert "halted" in engine.wait_for_state("c", "REFUSED")["reason"]
+    engine.router("resume")
+    eventually(engine.is_open, "until a person resumes")
+
+
 def test_reducing_lets_positions_shrink_only(start: Start, venue: TradingVenue) -> None:
     """`engine halt --reducing`."""
     engine = start()

@@ -22,6 +22,7 @@ from engine.orders.risk import Risk, TradingMode
 CLOSED_STATES: Final = ("maintenance", "cancel_only")
 DEGRADED: Final = "DEGRADED"
 POST_ONLY: Final = "post_only"
+JOURNAL_FAILS: Final = "the journal cannot be written"
 RESTRICTED: Final = (*CLOSED_STATES, POST_ONLY)
 
 log = structlog.get_logger("order_router")

@@ -27,7 +27,7 @@ from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
-from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.gate import JOURNAL_FAILS, TradingGate
 from engine.order_router.core.hang_watch import HangWatch
 from engine.order_router.core.holdings import Holdings
 from engine.order_router.core.lookup.closing_orders import ClosingOrderSearch
@@ -568,7 +568,7 @@ class OrderCore:
         """Shut trading because the journal cannot be written. Empty `error`: it can be
         again, and trading opens. The mode stays what a person or the day's loss made it.
         """
-        self.gate.journal_reason = f"the journal cannot be written: {error}" if error else ""
+        self.gate.journal_reason = f"{JOURNAL_FAILS}: {error}" if error else ""
         self.gate.tell()
 
     def _keep_mode(self) -> None:
