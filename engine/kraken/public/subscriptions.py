@@ -57,8 +57,8 @@ class Subscription:
     """One channel of one pair (or of all, for the instrument channel)."""
 
     __slots__ = (
-        "channel", "deadline", "depth", "interval", "phase", "refusals", "refused_at", "snapshot", "symbol", "trigger",
-        "unanswered",
+        "channel", "deadline", "depth", "interval", "pauses", "phase", "refusals", "refused_at", "snapshot", "symbol",
+        "trigger", "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -81,8 +81,10 @@ class Subscription:
         self.phase = Phase.WANTED
         # When the awaited answer is late; 0 while none is awaited.
         self.deadline = MonoNs(0)
-        # Refusals in a row on this connection; and when it was refused last, or withdrawn.
+        # Refusals in a row on this connection; after how many of them the whole pause is
+        # waited; and when it was refused last, or withdrawn.
         self.refusals = 0
+        self.pauses = 0
         self.refused_at = MonoNs(0)
         # How often it was given back since Kraken said that it had ended it.
         self.unanswered = 0
@@ -187,7 +189,7 @@ class Subscriptions:
         self._ending.clear()
         self._pausing.clear()
         for subscription in self.all.values():
-            subscription.refusals = subscription.unanswered = 0
+            subscription.refusals = subscription.pauses = subscription.unanswered = 0
             self.want(subscription)
 
     def add(self, subscription: Subscription) -> None:
@@ -212,8 +214,9 @@ class Subscriptions:
         """Note that Kraken refuses it, and want it again after a pause: a minute, and ever
         longer while Kraken goes on refusing.
         """
-        pause_ns = min(REFUSED_PAUSE_NS << min(subscription.refusals, 16), REFUSED_PAUSE_NS_MAX)
+        pause_ns = min(REFUSED_PAUSE_NS << min(subscription.pauses, 16), REFUSED_PAUSE_NS_MAX)
         subscription.refusals += 1
+        subscription.pauses += 1
         is_withdrawn = self._pausing.get(subscription) == NEVER
         self._pause(subscription, now, NEVER if is_withdrawn else MonoNs(now + pause_ns))
 
@@ -234,12 +237,13 @@ class Subscriptions:
 
     def hasten(self, symbol: str, now: MonoNs) -> None:
         """Want again at once what was refused of this pair, though not within
-        REFUSED_PAUSE_NS_MIN of its refusal.
+        REFUSED_PAUSE_NS_MIN of its refusal. The pause is still due if it is refused then.
         """
         for subscription, until in self._pausing.items():
-            if subscription.symbol == symbol:
-                soon = max(now, subscription.refused_at + REFUSED_PAUSE_NS_MIN)
-                self._pausing[subscription] = MonoNs(min(until, soon))
+            soon = MonoNs(max(now, subscription.refused_at + REFUSED_PAUSE_NS_MIN))
+            if subscription.symbol == symbol and soon < until:
+                self._pausing[subscription] = soon
+                subscription.pauses -= until != NEVER
 
     def retry(self, now: MonoNs) -> None:
         """Queue what was refused and whose pause is over, and what was given back and whose
@@ -257,7 +261,7 @@ class Subscriptions:
 
     def accepted(self, subscription: Subscription) -> None:
         """Note that Kraken serves it: an earlier refusal does not count any more."""
-        subscription.refusals = 0
+        subscription.refusals = subscription.pauses = 0
         self._pausing.pop(subscription, None)
         if subscription.phase is Phase.REFUSED:  # served without an answer
             subscription.phase = Phase.CONFIRMED

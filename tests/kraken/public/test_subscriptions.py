@@ -301,6 +301,22 @@ def listing(status):
     return b'{"channel":"instrument","type":"update","data":{"assets":[],"pairs":[%s]}}' % pair
 
 
+def test_a_question_that_came_early_counts_for_no_pause():
+    """On each new connection Kraken tells of all pairs right after it was asked for their books: one that it refuses
+    for some seconds is asked for soon, and then after a minute as any other.
+    """
+    tape = Tape()
+
+    def answers(request, now):
+        refused = error(request, "Internal error", "BTC/USD")
+        return [refused, listing(b"online")] if now == T0 else [refused]
+
+    session, times, _ = refused_while_live(tape, 400, answers=answers)
+
+    assert times == [0, 5, 65, 185]
+    assert states(session.receive(tape.snapshot(), T0 + 400 * S)) == [("BTC/USD", "live")]
+
+
 @pytest.mark.parametrize("channel", ["book", "trade", "ticker"])
 def test_what_was_refused_is_asked_for_again_when_kraken_tells_of_its_pair(channel):
     """Five seconds after the refusal at the earliest."""
