@@ -182,9 +182,9 @@ class PublicSession:
         # The channel's last data of each followed pair that can be used.
         self._pairs_told: dict[str, PairData] = {}
         # Names that were added, and refused before Kraken told of such a pair, with the
-        # number of that connection. Nothing is told of one until it is forgotten, or served
-        # after all: its index may be another pair's by now, whatever Kraken says of the
-        # name.
+        # number of that connection. Nothing is told of one until it is forgotten, wanted
+        # anew, or served after all: its index may be another pair's by now, whatever Kraken
+        # says of the name.
         self._disowned: dict[str, int] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
@@ -393,6 +393,8 @@ class PublicSession:
         if feed is None:
             feed = self.feeds[symbol] = self._new_feed(symbol, pair_index)
         wanted_before = feed.channels
+        if channels & ~wanted_before:
+            self._disowned.pop(symbol, None)  # the index that it is wanted at is its own
         if Channel.BOOK in channels & ~wanted_before:
             self._begin_channel(feed, Channel.BOOK, now)
             events = (StateChanged(symbol, FeedState.STALE, SUBSCRIBING),)

@@ -331,6 +331,26 @@ def test_a_name_that_was_refused_before_it_was_listed_is_told_when_the_next_conn
     assert ("SOL/USD", "live") in states(told)
 
 
+def test_a_name_that_was_refused_before_it_was_listed_is_told_when_it_is_given_back_and_wanted_again():
+    """Its place is its own still: nobody has made the session forget it."""
+    tape = sol()
+    session = live(Tape())
+    session.follow("SOL/USD", 1, BOOK | Channel.TRADE, T0)
+    session.poll(T0)
+    for request in session.to_send():
+        is_book = b'"book"' in request
+        answers = [error(request, "Currency pair not supported SOL/USD", "SOL/USD")] if is_book else acks(request)
+        for answer in (*answers, INSTRUMENTS):
+            session.receive(answer, T0)
+    session.follow("SOL/USD", 1, Channel.TRADE, T0)
+    told = [*session.follow("SOL/USD", 1, BOOK | Channel.TRADE, T0), *session.poll(T0)]
+    answers = [answer for request in session.to_send() for answer in acks(request)]
+    told += [event for frame in (*answers, tape.snapshot()) for event in session.receive(frame, T0)]
+
+    assert [event.pair.symbol for event in told if isinstance(event, PairChanged)] == ["SOL/USD"]
+    assert states(told)[-1] == ("SOL/USD", "live")
+
+
 def test_nothing_is_told_of_an_asset_whose_pair_was_forgotten():
     """Its precision changes afterwards."""
     session = live(Tape())
