@@ -345,7 +345,8 @@ class Strategy:
 
         By then the engine has canceled the open orders or kept them, as `trading.on_stop`
         says: an order that is asked for here is REFUSED, and a cancel of one that was kept
-        is logged as a mistake.
+        is logged as a mistake. Of orders that are refused from then on, also by an
+        `on_order` that tells what became of the last ones, no `on_order` tells.
         """
         return None
 

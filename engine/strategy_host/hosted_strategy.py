@@ -213,7 +213,7 @@ class HostedStrategy:
         # Calls that other threads asked for, and their lock.
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._calls_lock = Lock()
-        # False once on_stop is called: nothing is called after it.
+        # False once the strategy stops: then come the last records, and on_stop.
         self._takes_calls = True
         # The loop of the strategy's thread; None before it has started.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -323,13 +323,14 @@ class HostedStrategy:
             return
         self.order_client.router_has_ended()
         self.must_rest, self._rests_until = False, MonoNs(0)
+        # Before the last records: what a callback asks for now is none of them.
+        with self._calls_lock:
+            self._takes_calls = False
         if self.waiting is not None:
             await asyncio.wait({self.waiting})
         while self.do_work():
             if self.waiting is not None:
                 await asyncio.wait({self.waiting})
-        with self._calls_lock:
-            self._takes_calls = False
         if not self.halted:
             await self._finish(self.strategy.on_stop)
         self.order_client.close()
@@ -393,6 +394,8 @@ class HostedStrategy:
         """Have on_feed_state called for a call that was refused, with the state as it
         is."""
         self._log.warning("call refused", reason=why)
+        if not self._takes_calls:
+            return
         name = symbol if isinstance(symbol, str) else shown_argument(symbol)
         self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
         self._wake_here()
@@ -460,7 +463,9 @@ class HostedStrategy:
                 self.context.drop(symbol)
                 self._pair_news.append((symbol, FeedState.UNSUBSCRIBED, reason))
         work = 0
-        while self._pair_news and not self._held_up:
+        for _ in range(len(self._pair_news)):  # and no later ones: it may answer a refusal by another call
+            if self._held_up:
+                break
             symbol, state, reason = self._pair_news.popleft()
             work += 1
             if self._on_feed_state is not None:
@@ -592,10 +597,13 @@ class HostedStrategy:
         return work
 
     def _work_on_calls(self) -> int:
-        """Run the calls that other threads asked for; returns how many."""
+        """Run the calls that other threads asked for, and no later ones: a call may ask for
+        the next. Returns how many."""
         work = 0
         self.batch_ends = False
-        while self._calls and not (self._held_up or self.batch_ends):
+        for _ in range(len(self._calls)):
+            if self._held_up or self.batch_ends:
+                break
             function, arguments = self._calls.popleft()
             self._call(function, CALL_SOON, *arguments)
             work += 1

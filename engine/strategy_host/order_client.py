@@ -191,8 +191,11 @@ class OrderClient:
         # does not trade there is none.
         self.are_positions_told = ports is None
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
-        # Refusals that `next_news` has not returned yet.
+        # Refusals that `next_news` has not returned yet, and the closing of trading before
+        # them: the report that opens it again comes later.
         self._news: deque[News] = deque()
+        # Did it return one of them last?
+        self._is_turn_of_reports = False
         # Cancels that found the command ring full; they are sent as soon as there is room.
         self.unsent: list[Command] = []
         self._plain_commands = PlainCommands(strategy, self._keys)
@@ -445,7 +448,7 @@ class OrderClient:
     def _close_trading(self, why: str) -> None:
         if self._ports is not None and self.status.is_open:
             self.status = TradingStatus(self.status.mode, is_open=False, reason=why)
-            self._news.append(self.status)
+            self._news.appendleft(self.status)
 
     def end(self, reason: str) -> None:
         """Tell the router that the strategy was halted; it cancels the orders or keeps
@@ -460,7 +463,8 @@ class OrderClient:
         self._is_stopping = True
 
     def router_has_ended(self) -> None:
-        """Say of cancels of open orders that they come too late."""
+        """Say of cancels of open orders that they come too late, and tell no refusal any
+        more: a strategy that answers it by another order would never come to its end."""
         self._has_router_ended = True
 
     def close(self) -> None:
@@ -493,15 +497,17 @@ class OrderClient:
         State here includes it already.
         """
         self.serve()
-        if self._news:
+        # In turns: a strategy that answers each refusal by another order is told of its
+        # fills all the same.
+        if self._news and not (self._is_turn_of_reports and isinstance(self._news[0], Order)):
+            self._is_turn_of_reports = True
             return self._news.popleft()
-        if self._ports is None:
-            return None
-        while (record := self._ports.reports.poll()) is not None:
+        self._is_turn_of_reports = False
+        while self._ports is not None and (record := self._ports.reports.poll()) is not None:
             report = self._report_records.read(record)
             if report is not None and (news := self._apply(report)) is not None:
                 return news
-        return None
+        return self._news.popleft() if self._news else None
 
     def _apply(self, report: Report) -> News | None:
         match report:
@@ -679,6 +685,8 @@ class OrderClient:
         self._put_news(order)
 
     def _put_news(self, order: Order) -> None:
+        if self._has_router_ended:
+            return  # who asked has the order, which says so
         if len(self._news) < NEWS_KEPT_MAX:
             self._news.append(order)
         else:

@@ -13,12 +13,12 @@ from engine.orders.rings.commands import (
     COMMANDS,
     Command,
 )
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Order, OrderReport
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Fill, Order, OrderReport
 from engine.orders.risk import TopOfBook
 from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.strategy_host.order_client import OrderClient, OrderPorts
-from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 from tests.order_router.rig import balance_board
 
 NOW = 1_800_000_000 * NS_PER_S
@@ -37,6 +37,14 @@ def ring(record_bytes: int, slot_count: int) -> bytearray:
     memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
     format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1, is_zeroed=True)
     return memory
+
+
+def fill_of(key: str, exec_id: str = "T1") -> Fill:
+    return Fill(
+        key=key, exec_id=exec_id, trade_id=7, symbol="BTC/USD", side="buy", qty=Decimal("0.01000000"),
+        price=Decimal("60000.1"), cost=Decimal("600.001"), fees={"USD": Decimal("0.9600"), "BTC": Decimal("1E-8")},
+        liquidity="taker", kraken_time=WallNs(5), received_at=MonoNs(6),
+    )  # fmt: skip
 
 
 class Desk:

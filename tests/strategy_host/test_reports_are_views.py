@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from engine import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.orders.rings.reports import REPORTS, OrderReport
-from engine.units import MonoNs, QtyLots, WallNs
-from tests.strategy_host.rig import Desk
+from engine.units import QtyLots, WallNs
+from tests.strategy_host.rig import Desk, fill_of
 
 # What README and the examples call them: a strategy that is out there reads these.
 DOCUMENTED = {
@@ -25,14 +25,6 @@ DOCUMENTED = {
     Balance: ("asset", "total", "held", "free", "earning"),
     TradingStatus: ("mode", "is_open", "reason"),
 }
-
-
-def fill_of(key: str, exec_id: str = "T1") -> Fill:
-    return Fill(
-        key=key, exec_id=exec_id, trade_id=7, symbol="BTC/USD", side="buy", qty=Decimal("0.01000000"),
-        price=Decimal("60000.1"), cost=Decimal("600.001"), fees={"USD": Decimal("0.9600"), "BTC": Decimal("1E-8")},
-        liquidity="taker", kraken_time=WallNs(5), received_at=MonoNs(6),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("view", DOCUMENTED, ids=lambda view: view.__name__)
