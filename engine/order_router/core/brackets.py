@@ -180,8 +180,9 @@ class Brackets:
             covered = add(covered, subtract(order.order_qty, order.filled_in_all))
         # What Kraken's stops are on their way for: all that has none yet, but for what will
         # have none.
-        awaited = ZERO if entry is None else max(subtract(bracket.unseen, self._given_up(bracket.key)), ZERO)
-        is_on_its_way = awaited > 0 and awaited == bracket.unseen
+        unseen = ZERO if entry is None else bracket.unseen
+        awaited = max(subtract(unseen, self._given_up(bracket.key)), ZERO) if unseen else ZERO
+        is_on_its_way = awaited > 0 and awaited == unseen
         # Kraken makes closing orders for fills only: those of more than is filled as far
         # as we know are for fills that will be told.
         untold = subtract(bracket.closing_qty, bracket.filled)
