@@ -117,7 +117,7 @@ class OrderOptions(TypedDict, total=False):
     letters, digits, dashes, dots and underlines. It is the order's `id` then. Not with
     `conditional`, which Kraken knows by another name."""
     tag: object
-    """Anything; kept as `order.tag`, never sent."""
+    """Anything; kept as `order.tag` until the run ends, never sent."""
 
 
 class AmendOptions(TypedDict, total=False):

@@ -127,7 +127,8 @@ class Order(Struct, eq=False):
     report: OrderReport
     """The newest; for the engine alone."""
     tag: object = None
-    """Whatever the strategy attached to it."""
+    """Whatever the strategy attached to it; None of an order of an earlier run, and of an
+    exit."""
 
     @property
     def id(self) -> str:
