@@ -15,7 +15,6 @@ with one sentence that says what to change. What does not come in time raises No
 
 import asyncio
 import gc
-import math
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -46,6 +45,7 @@ from engine.strategy.events import ErrorReport
 from engine.strategy.option_rules import as_decimal
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
+from engine.strategy.seconds import check_seconds
 from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
 from engine.supervisor.descriptors import open_descriptors
 from engine.supervisor.local_venue import venue_plan
@@ -57,7 +57,6 @@ from engine.units import NS_PER_S
 
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
 LOOK_S: Final = 0.05
-SECONDS_MAX: Final = 1e9  # thirty years
 TICK_S: Final = 3600.0  # the supervisor's own report is not used here
 NAME: Final = "program"
 TOLD_OF_AMENDS: Final = {"qty", "limit", "post_only"}  # what an order that has ended shows of an amend
@@ -334,7 +333,7 @@ class Engine:
         CallError for a pair that is not followed.
         """
         context = self._followed(symbol, Channel.BOOK).context
-        _check_number("age_s_max", age_s_max)
+        check_seconds("age_s_max", age_s_max)
 
         def newest() -> BookTop | None:
             book = context.book(symbol)
@@ -347,7 +346,7 @@ class Engine:
     async def ticker(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> Ticker:
         """The newest ticker of a pair; as `book`."""
         context = self._followed(symbol, Channel.TICKER).context
-        _check_number("age_s_max", age_s_max)
+        check_seconds("age_s_max", age_s_max)
 
         def newest() -> Ticker | None:
             ticker = context.ticker(symbol)
@@ -377,7 +376,7 @@ class Engine:
         if interval_min not in INTERVALS_MIN:
             offered = ", ".join(map(str, INTERVALS_MIN))
             raise CallError(f"interval_min is one of {offered}, not {interval_min!r}: Kraken has no other candles")
-        _check_number("timeout_s", timeout_s)
+        check_seconds("timeout_s", timeout_s)
         if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
             raise CallError(f"count is 1 to {ROWS_MAX}, not {count!r}: Kraken tells no more candles of an interval")
         told = context.candles_told(symbol, interval_min, count)
@@ -509,7 +508,7 @@ class Engine:
         """
         self._check_loop()
         self._check_order(order)
-        _check_number("timeout_s", timeout_s)
+        check_seconds("timeout_s", timeout_s)
         await self._until_known(order.symbol)
         program = self._live
         if not order.is_working:
@@ -630,7 +629,7 @@ class Engine:
         """What `value` returns, as soon as it is not None; it is asked again at each
         event."""
         program = self._live
-        _check_number("timeout_s", timeout_s)
+        check_seconds("timeout_s", timeout_s)
         found = value()
         if found is not None:
             return found
@@ -679,15 +678,6 @@ class Engine:
     def _check_order(self, order: Order) -> None:
         if not isinstance(order, Order):
             raise CallError(f"{order!r} is no order, as buy and sell return it; engine.order(id) finds one by its id")
-
-
-def _check_number(name: str, given: object) -> None:
-    """Raise CallError for what is no number of seconds; None is none."""
-    if given is None:
-        return
-    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if not is_number or not (given <= SECONDS_MAX or given == math.inf):  # type: ignore[operator]
-        raise CallError(f"{name} is a number of seconds, not {given!r}")
 
 
 def _check_arguments(

@@ -14,6 +14,7 @@ from engine.orders.life import OrderState
 from engine.orders.refusal import ErrorKind
 from engine.orders.rings.reports import Balance, Fill, OrderError, Position, TradingStatus
 from engine.orders.rings.reports import Order as OrderView
+from engine.strategy.seconds import check_seconds
 
 __all__ = [
     "Balance", "Conditional", "ErrorKind", "Fill", "Order", "OrderError", "OrderState", "Position", "TradingStatus",
@@ -48,9 +49,11 @@ class Order(OrderView, eq=False):
     async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
         """Wait until the order fulfils a condition; returns the order.
 
-        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds, and
-        EngineStopped when the engine has ended before.
+        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds,
+        EngineStopped when the engine has ended before, and CallError for a `timeout_s` that
+        is no number.
         """
+        check_seconds("timeout_s", timeout_s)
         # Here, for every command of `engine` imports this module, and most need no loop.
         import asyncio
 

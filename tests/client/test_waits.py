@@ -4,12 +4,14 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from engine.client.handlers import Registrations
 from engine.client.program import Program
 from engine.clock import ManualClock
+from engine.errors import CallError
 from engine.orders.rings.reports import OrderReport
 from engine.strategy.orders import Order
 from engine.units import WallNs
@@ -49,3 +51,12 @@ def test_a_wait_that_is_given_up_leaves_nothing(kind: Callable[[], Callable[[], 
         assert futures() - before < WAITS // 10
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("given", ["x", float("nan"), True, []])
+def test_a_time_that_is_none_is_one_sentence(given: Any) -> None:
+    """nan would be a timer that no loop can put in order."""
+    order = Order(OrderReport(key="k", symbol="BTC/USD", side="buy", changed_at=WallNs(1)))
+
+    with pytest.raises(CallError, match="timeout_s is a number of seconds, not"):
+        asyncio.run(order.until_over(timeout_s=given))
