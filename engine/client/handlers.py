@@ -48,6 +48,10 @@ class Registration:
     def __init__(self, event: str, function: Function, symbol: str | None, name: str) -> None:
         self.event = event
         self.function = function
+        # Also of an object whose call is async: calling it begins nothing.
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - not whether it can be called, but how
+        )
         self.symbol = symbol
         self.name = name
         self.calls = 0
@@ -197,7 +201,7 @@ class Registrations:
             handler.task.cancel()
 
     def _tell(self, handler: Registration, what: Any) -> None:
-        if handler.is_served or inspect.iscoroutinefunction(handler.function):
+        if handler.is_served or handler.is_async:
             self._queue(handler, what)
             return
         handler.calls += 1

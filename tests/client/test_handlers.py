@@ -422,6 +422,27 @@ def test_handlers_of_one_name_are_counted_apart_and_no_count_is_lost(run: Run, t
     run(story)
 
 
+def test_an_object_whose_call_is_async_is_an_async_handler(run: Run, time: VirtualTime) -> None:
+    """What the end drops of it was not called, and is counted as dropped."""
+    heard: list[int] = []
+
+    class Hearer:
+        async def __call__(self, what: int) -> None:
+            heard.append(what)
+
+    async def story(handlers: Registrations) -> None:
+        handlers.add("book", Hearer(), None)
+        handlers.tell("book", 1)
+        await time.passes(1)
+        handlers.tell("book", 2)
+        handlers.begin_end()
+        await handlers.end()
+        (row,) = handlers.conduct().values()
+        assert (row["calls"], row["dropped"], heard) == (1, 1, [1])
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     ("event", "function", "symbol", "sentence"),
     [
