@@ -110,7 +110,7 @@ def read_state_directory(path: Path) -> StateDirectory:
         is_directory=not exists or stat.S_ISDIR(status.st_mode),
         is_own=status.st_uid == os.geteuid(),
         mode=stat.S_IMODE(status.st_mode),
-        is_writable=holds_files and os.access(nearest, os.W_OK | os.X_OK),
+        is_writable=holds_files and os.access(nearest, os.W_OK | os.X_OK, effective_ids=True),
         free_bytes=free,
     )
 

@@ -45,7 +45,11 @@ def test_a_run_tells_its_metrics(engines: Engines):
         lambda s: s["fills"] and s["positions"] and s["trading"]["rate"]["counts"],
         "it is filled, and the router has said so",
     )
-    seen = scrape(url)
+    # The counter of a pair at rest is at 0 soon, and then it has none.
+    seen = eventually(
+        lambda: (told := scrape(url)) and any(name == "kraken_engine_rate_used" for name, *_ in told) and told,
+        "a pair has a rate counter",
+    )
     after = engine.status()
 
     def between(name: str, *labels: str, of) -> None:

@@ -204,7 +204,7 @@ def test_what_is_made_of_text_is_no_line_of_a_program() -> None:
     frames: list[FrameType] = []
 
     def look() -> None:
-        frames.extend(stack_of(sys._getframe()))
+        frames.extend(stack_of(inspect.currentframe()))
 
     exec("look()", {"look": look, "__name__": "dataclasses"})
     _, made, caller, *_ = frames
