@@ -4,7 +4,7 @@ After every change at the exchange: what the exits of an entry have closed and m
 filled.
 """
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import pairwise
 
 import pytest
@@ -507,6 +507,24 @@ def test_fills_that_go_on_do_not_put_off_the_stop_of_those_before():
     assert bare[-1] < world.entry.filled / 2
     assert sum(qty for _, _, qty, _ in world.open_exits()) == world.entry.filled
     assert {(kind, side, price) for kind, side, _, price in world.open_exits()} == {("stop-loss", "sell", D(STOP))}
+
+
+def test_stops_that_kraken_makes_a_moment_later_are_awaited_while_fills_go_on():
+    """At each moment the last fill is without, and each gets one: none of ours, with which more could be closed than
+    was filled.
+    """
+    world = Bracketed().enter(bracket(qty="200"))
+    make_stop = world.exchange._close
+    world.exchange._close = lambda *closing: world.at(1_500 * NS_PER_MS, lambda: make_stop(*closing))
+    for _ in range(140):
+        with localcontext(prec=60):
+            share = 1 / (world.entry.qty - world.entry.filled)
+        world.exchange.fill(world.entry.order_id, share)
+        world.run(NS_PER_S)
+    world.run(2 * NS_PER_S)
+
+    assert world.rig.core.blotter.exits_sent == 0
+    assert sum(qty for _, _, qty, _ in world.open_exits()) == world.entry.filled == 140
 
 
 def test_an_entry_that_is_over_without_a_fill_leaves_nothing():

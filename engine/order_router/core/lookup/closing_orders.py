@@ -5,6 +5,10 @@
         ─► those whose fills a snapshot told ─► open orders with the parent's userref ─► closed ones, page by page
         ─► taken as a snapshot tells them
         ─► still too few: again after AGAIN_NS, and once more after REST's longest lag
+        ─► still too few QUIET_NS after the last fill: there are none
+
+While fills go on, the last is always without: what is missing may be another one's each
+time.
 
 Kraken makes a closing order for each fill of an order with a conditional close, of the
 filled quantity. Such an order has no name of ours: if it opens and ends while the
@@ -34,6 +38,7 @@ from engine.units import NS_PER_S, MonoNs
 CHECK_NS: Final = NS_PER_S  # between two comparisons of fills and closing orders
 PATIENCE_NS: Final = 2 * NS_PER_S
 AGAIN_NS: Final = 10 * NS_PER_S
+QUIET_NS: Final = 3 * NS_PER_S
 ZERO: Final = Decimal(0)
 
 log = structlog.get_logger("order_resolver")
@@ -42,7 +47,7 @@ log = structlog.get_logger("order_resolver")
 class _Wanted:
     """One parent whose closing orders are not all known."""
 
-    __slots__ = ("at", "looks", "missing", "named", "offset", "pages")
+    __slots__ = ("at", "filled", "filled_at", "is_given_up", "looks", "missing", "named", "offset", "pages")
 
     def __init__(self, missing: Decimal, at: MonoNs) -> None:
         # The filled quantity without a closing order since the first look, and when to look
@@ -55,6 +60,11 @@ class _Wanted:
         self.looks = self.pages = 0
         self.named: frozenset[str] = frozenset()
         self.offset = -1
+        # What the parent has filled, and since when that is so, at most; whether what is
+        # missing after all looks was given up.
+        self.filled = ZERO
+        self.filled_at = at
+        self.is_given_up = False
 
 
 _Due = tuple[TrackedOrder, _Wanted]
@@ -120,11 +130,16 @@ class ClosingOrderSearch:
             self._wanted.pop(key, None)
             self._given_up.pop(key, None)
         for key, qty in missing.items():
-            wanted = self._wanted.get(key)
-            if wanted is None or (self._is_over(wanted) and qty > wanted.missing):
-                self._wanted[key] = _Wanted(qty, MonoNs(now + PATIENCE_NS))
-            else:
-                wanted.missing = min(wanted.missing, qty)
+            wanted, order = self._wanted.get(key), self._blotter.get(key)
+            if wanted is None or (wanted.is_given_up and qty > wanted.missing):
+                wanted = self._wanted[key] = _Wanted(qty, MonoNs(now + PATIENCE_NS))
+            wanted.missing = min(wanted.missing, qty)
+            if order is not None and order.filled_qty != wanted.filled:
+                wanted.filled, wanted.filled_at = order.filled_qty, now
+            if self._is_over(wanted) and not wanted.is_given_up and now - wanted.filled_at >= QUIET_NS:
+                wanted.is_given_up = True
+                self._given_up[key] = wanted.missing
+                log.warning("a fill has no closing order at Kraken", id=key, qty=f"{wanted.missing:f}")
 
     def _named_question(self, due: Sequence[_Due]) -> Question | None:
         """About those whose ids are known, of all parents together."""
@@ -163,16 +178,13 @@ class ClosingOrderSearch:
         wanted.pages += 1
         wanted.offset += PAGE
         if len(rows) < PAGE or wanted.pages >= PAGES_MAX:
-            self._end_look(order, wanted)
+            self._end_look(wanted)
 
-    def _end_look(self, order: TrackedOrder, wanted: _Wanted) -> None:
+    def _end_look(self, wanted: _Wanted) -> None:
         wanted.looks += 1
         wanted.pages, wanted.offset, wanted.named = 0, -1, frozenset()
         if wanted.looks <= len(self._again_ns):
             wanted.at = MonoNs(self._now.mono + self._again_ns[wanted.looks - 1])
-        elif left := min(wanted.missing, self._blotter.unclosed().get(order.key, ZERO)):
-            wanted.missing = self._given_up[order.key] = left
-            log.warning("a fill has no closing order at Kraken", id=order.key, qty=f"{wanted.missing:f}")
 
     def _take_own(self, order: TrackedOrder, rows: Sequence[ExecutionFact]) -> None:
         self._take([row for row in rows if row.ord_ref_id == order.order_id])
