@@ -82,6 +82,13 @@ class Bracketed(World):
         return self.rig.core.blotter.brackets
 
 
+def fill_one(world, entry):
+    """Somebody takes one of an entry's base currency, to the last digit."""
+    with localcontext(prec=60):
+        share = 1 / (entry.qty - entry.filled)
+    world.exchange.fill(entry.order_id, share)
+
+
 def entered(share="1", **more):
     world = Bracketed(**more).enter()
     world.fill_entry(share)
@@ -517,14 +524,29 @@ def test_stops_that_kraken_makes_a_moment_later_are_awaited_while_fills_go_on():
     make_stop = world.exchange._close
     world.exchange._close = lambda *closing: world.at(1_500 * NS_PER_MS, lambda: make_stop(*closing))
     for _ in range(140):
-        with localcontext(prec=60):
-            share = 1 / (world.entry.qty - world.entry.filled)
-        world.exchange.fill(world.entry.order_id, share)
+        fill_one(world, world.entry)
         world.run(NS_PER_S)
     world.run(2 * NS_PER_S)
 
     assert world.rig.core.blotter.exits_sent == 0
     assert sum(qty for _, _, qty, _ in world.open_exits()) == world.entry.filled == 140
+
+
+def test_entries_that_go_on_filling_do_not_keep_the_last_from_its_stop():
+    """None gets one from Kraken, and a poor key has few pages of history for who looks for it."""
+    world = World()
+    world.exchange.makes_closing_orders = False
+    entries = [ENTRY, "quoter000001000002", "quoter000001000003", "quoter000001000004"]
+    for key in entries:
+        world.ask(Submit(STRATEGY, key, bracket(qty="20"), MonoNs(world.clock.mono_ns()), MonoNs(0)))
+        world.run(SOON_NS)
+        fill_one(world, world.exchange.orders[-1])
+        world.run(SOON_NS)
+    for turn in range(50):
+        fill_one(world, world.exchange.orders[turn % 3])
+        world.rest(5 * NS_PER_S)
+
+    assert world.rig.core.blotter.brackets[entries[-1]].exits
 
 
 def test_an_entry_that_is_over_without_a_fill_leaves_nothing():

@@ -106,7 +106,8 @@ class ClosingOrderSearch:
             return question
         if unopened := [(order, wanted) for order, wanted in due if wanted.offset < 0]:
             return self._open_question(unopened)
-        return self._closed_question(*due[0])
+        # A page of history has to wait for room: whoever is due longest is the next.
+        return self._closed_question(*min(due, key=lambda of_parent: of_parent[1].at))
 
     def given_up(self, key: str) -> Decimal:
         """What this order has filled that has no closing order at Kraken, as far as REST
