@@ -1,6 +1,6 @@
 """A market ring and its board, as one strategy follows them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -85,9 +85,9 @@ class FollowedRing:
         # Were records missed for which the board has not been read yet?
         self.behind = False
         # Did the last turn end in the middle of reading it; and the pairs that are left, by
-        # index, in their order.
+        # index, in their order: True for one whose book comes before its ticker.
         self.is_half_read = False
-        self.unread: dict[int, None] = {}
+        self.unread: dict[int, bool] = {}
         # By pair index: the ticker that the board told, until the ring has a newer one.
         self.board_tickers: dict[int, bytes] = {}
         # From the ring to the callbacks.
@@ -121,20 +121,21 @@ class FollowedRing:
         subscriber = self.subscriber
         heads, first = subscriber.heads(PASSED_MAX) if is_begun else [], subscriber.next_sequence
         if not is_begun:
-            self._read_all()
+            self._note_unread(range(len(self.channels)))
         if not self.board.catch_up(subscriber):
             return False
         passed = subscriber.next_sequence - first
         if is_begun and passed > len(heads):
-            self._read_all()
+            self._note_unread(range(len(self.channels)))
         elif is_begun:
-            told = ((head & KIND_AND_PAIR) >> PAIR_SHIFT for head in heads[:passed])
-            self.unread |= dict.fromkeys(pair_index for pair_index in told if self.channels[pair_index])
+            self._note_unread((head & KIND_AND_PAIR) >> PAIR_SHIFT for head in heads[:passed])
         return True
 
-    def _read_all(self) -> None:
-        followed = (pair_index for pair_index, channels in enumerate(self.channels) if channels)
-        self.unread = dict.fromkeys((*self.unread, *followed))
+    def _note_unread(self, pair_indices: Iterable[int]) -> None:
+        """Read the board of these, as far as they are followed, after those that are left."""
+        for pair_index in pair_indices:
+            if self.channels[pair_index]:
+                self.unread.setdefault(pair_index, False)
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""

@@ -743,7 +743,9 @@ class HostedStrategy:
         """Call back with the state of every pair that is unread, and the newest ticker and
         book of those that changed; returns how many books.
 
-        What it leaves is read in the next turn, or when the callback has ended.
+        What it leaves is read in the next turn, or when the callback has ended. A pair whose
+        callback waits is then the last, and what it was not told comes first: else one that
+        changes sooner than its callback ends would be all that is ever told.
         """
         work = 0
         feed.is_half_read = True
@@ -753,16 +755,17 @@ class HostedStrategy:
         while feed.unread:
             if self._held_up or self.batch_ends:
                 return work
-            pair_index = next(iter(feed.unread))
-            work += self._read_pair(feed, pair_index)
-            if self._held_up:
-                return work
+            pair_index, is_book_first = next(iter(feed.unread.items()))
+            work += self._read_pair(feed, pair_index, is_book_first=is_book_first)
             del feed.unread[pair_index]
+            if self._held_up:
+                feed.unread[pair_index] = not is_book_first
+                return work
         feed.behind = feed.is_half_read = False
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 
-    def _read_pair(self, feed: FollowedRing, pair_index: int) -> int:
+    def _read_pair(self, feed: FollowedRing, pair_index: int, *, is_book_first: bool) -> int:
         """Call back with what the board says of one pair after a gap; returns how many
         books. It may stop after any callback.
         """
@@ -773,12 +776,15 @@ class HostedStrategy:
         pair = feed.board.read(feed.shard.pair_slot(pair_index))
         if pair is not None:
             self._dispatch_rare(feed, pair)
-        ticker = feed.board.read(feed.shard.ticker_slot(pair_index))
-        if ticker is not None and not self._held_up:
-            self._tell_new(feed, pair_index, ticker)
-        if self._held_up or book is None or not feed.books_wanted[pair_index]:
-            return 0
-        return self._tell_book(feed, pair_index, book, "as the board says after a gap")
+        work = 0
+        for is_book in (is_book_first, not is_book_first):
+            if self._held_up:
+                break
+            if is_book and book is not None and feed.books_wanted[pair_index]:
+                work += self._tell_book(feed, pair_index, book, "as the board says after a gap")
+            elif not is_book and (ticker := feed.board.read(feed.shard.ticker_slot(pair_index))) is not None:
+                self._tell_new(feed, pair_index, ticker)
+        return work
 
     def _tell_new(self, feed: FollowedRing, pair_index: int, record: bytes) -> None:
         """Call back with a record of the board that is no book, unless it was told: the

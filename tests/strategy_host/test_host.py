@@ -10,6 +10,7 @@ from engine.strategy_host.host import StrategyHost
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S
+from tests.kraken.wire import Tape
 from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, drain, flip_checksum, frames, tick, trade
 from tests.waiting import turns
 
@@ -197,6 +198,55 @@ def test_what_the_board_says_after_a_gap_waits_for_an_async_callback():
     assert [each.split()[-1] for each in story] == ["begins", "ends"] * (len(story) // 2)
     told = [each.removesuffix(" ends") for each in story[1::2]]
     assert told == ["maintenance", "BTC/USD 20", "ETH/USD 2000"]
+
+
+@pytest.mark.parametrize("waits", ["on_book", "on_ticker"])
+def test_all_that_the_board_says_has_its_turn_though_an_async_callback_falls_behind_each_time(waits: str):
+    """A callback that takes longer than the market needs to change: it is given no pair again and again before
+    another, and no tickers alone.
+    """
+    symbols = ("A/USD", "B/USD", "C/USD")
+    tapes = [Tape(symbol) for symbol in symbols]
+    market = Market(symbols=symbols, slot_count=64)
+    market.take(*(tape.snapshot() for tape in tapes))
+
+    class Slow(Strategy):
+        def __init__(self) -> None:
+            self.told: list[tuple[str, str]] = []
+            self.gate = asyncio.Event()
+
+        async def note(self, what: str, symbol: str) -> None:
+            self.told.append((what, symbol))
+            if what == waits:
+                await self.gate.wait()
+                self.gate.clear()
+
+        async def on_book(self, book: BookTop) -> None:
+            await self.note("on_book", book.symbol)
+
+        async def on_ticker(self, ticker: Ticker) -> None:
+            await self.note("on_ticker", ticker.symbol)
+
+    async def scenario() -> list[tuple[str, str]]:
+        hosted = market.host(strategy := Slow())
+        await hosted.start()
+        for number in range(60):
+            if hosted.waiting is None or (strategy.told and strategy.told[-1][0] == waits):
+                for _ in range(40):
+                    market.take(*(tape.nudge() for tape in tapes))
+                market.take(*(tick(symbol, 10.0 + number) for symbol in symbols))
+            strategy.gate.set()
+            await turns(3)
+            hosted.do_work()
+            await turns(3)
+        strategy.gate.set()
+        await turns(3)
+        return strategy.told
+
+    told = asyncio.run(scenario())
+
+    counts = {(what, symbol): told.count((what, symbol)) for what in ("on_book", "on_ticker") for symbol in symbols}
+    assert min(counts.values()) >= 4, counts
 
 
 @pytest.mark.parametrize("takes", ["on_notice", "on_ticker"])
