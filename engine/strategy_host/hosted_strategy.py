@@ -328,7 +328,7 @@ class HostedStrategy:
             self._takes_calls = False
         if self.waiting is not None:
             await asyncio.wait({self.waiting})
-        while self.do_work():
+        while self.do_work() or self._is_in_the_middle:
             if self.waiting is not None:
                 await asyncio.wait({self.waiting})
         if not self.halted:
@@ -530,6 +530,11 @@ class HostedStrategy:
         halted.
         """
         return self.waiting is not None or self.halted
+
+    @property
+    def _is_in_the_middle(self) -> bool:
+        """True if a callback waits, or a board is half read, whatever came of the turn."""
+        return self.waiting is not None or (not self.halted and any(feed.is_half_read for feed in self._feeds))
 
     def do_work(self) -> int:
         """A turn: take records from every ring and call back; the number taken."""

@@ -249,6 +249,33 @@ def test_all_that_the_board_says_has_its_turn_though_an_async_callback_falls_beh
     assert min(counts.values()) >= 4, counts
 
 
+def test_on_stop_comes_after_all_that_the_board_says_after_a_gap():
+    """Also after a callback that has to be waited for, and that no book comes with."""
+
+    class Waiting(Strategy):
+        def __init__(self) -> None:
+            self.story: list[str] = []
+
+        async def on_ticker(self, ticker: Ticker) -> None:
+            self.story.append(f"{ticker.symbol} {int(ticker.last)} begins")
+            await asyncio.sleep(0)
+            self.story.append("ends")
+
+        def on_stop(self) -> None:
+            self.story.append("on_stop")
+
+    async def scenario() -> list[str]:
+        market = Market(slot_count=64)
+        hosted = market.host(strategy := Waiting())
+        await hosted.start()
+        market.take(*frames()[:60], tick("BTC/USD", 20.0), tick("ETH/USD", 2000.0))
+        lap(market)
+        await hosted.stop()
+        return strategy.story
+
+    assert asyncio.run(scenario()) == ["BTC/USD 20 begins", "ends", "ETH/USD 2000 begins", "ends", "on_stop"]
+
+
 @pytest.mark.parametrize("takes", ["on_notice", "on_ticker"])
 def test_one_that_stops_in_the_middle_of_the_board_asks_for_its_next_turn(takes: str):
     """Whatever took so long there, and though nothing more comes: no ring tells of the rest."""
