@@ -41,6 +41,18 @@ class MarketPort(Struct, frozen=True):
         return None if self.counters is None else Freshness(self.counters, pair_index)
 
 
+class Beginning:
+    """A pair that is followed anew."""
+
+    __slots__ = ("channels", "symbol", "told_slots")
+
+    def __init__(self, symbol: str, channels: Channel) -> None:
+        self.symbol = symbol
+        self.channels = channels
+        # Of the board, and told: what is newer there comes by the ring.
+        self.told_slots: set[int] = set()
+
+
 class FollowedRing:
     """One market ring and its board, followed by one strategy."""
 
@@ -73,9 +85,9 @@ class FollowedRing:
         self.symbols = [""] * port.shard.pairs_max
         self.channels = [NO_CHANNELS] * port.shard.pairs_max
         self.books_wanted = [False] * port.shard.pairs_max
-        # Pairs that are followed anew, by index: name, and what of them. They begin with
-        # what the board says of them.
-        self.beginning: dict[int, tuple[str, Channel]] = {}
+        # Pairs that are followed anew, by index. They begin with what the board says of
+        # them.
+        self.beginning: dict[int, Beginning] = {}
         # The subscriber's gap when it was last looked at.
         self.gaps_seen = 0
         # When the ring was last looked at.
@@ -139,6 +151,6 @@ class FollowedRing:
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""
-        self.beginning = {index: begun for index, begun in self.beginning.items() if begun[0] != symbol}
+        self.beginning = {index: begun for index, begun in self.beginning.items() if begun.symbol != symbol}
         if symbol in self.symbols:
             self.follow(self.symbols.index(symbol), "", NO_CHANNELS)

@@ -58,7 +58,7 @@ from engine.strategy.timer import timer_ns
 from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, is_newer
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.followed_pairs import FollowedPairs
-from engine.strategy_host.followed_ring import FollowedRing, MarketPort
+from engine.strategy_host.followed_ring import Beginning, FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
@@ -366,7 +366,7 @@ class HostedStrategy:
         port = self._ports[shard]
         if self.context.channels.get(name) != wanted:
             self.context.follow(name, wanted, port.freshness(pair_index))
-            self._feed_of(port).beginning[pair_index] = name, wanted
+            self._feed_of(port).beginning[pair_index] = Beginning(name, wanted)
             self._wake_here()
         return name
 
@@ -442,7 +442,7 @@ class HostedStrategy:
     def _narrow(self, feed: FollowedRing, pair_index: int, symbol: str, channels: Channel) -> None:
         """Take no more than these channels of a pair from now on."""
         if channels and pair_index in feed.beginning:
-            feed.beginning[pair_index] = symbol, channels
+            feed.beginning[pair_index] = Beginning(symbol, channels)
         else:
             feed.beginning.pop(pair_index, None)
         feed.follow(pair_index, symbol, feed.channels[pair_index] & channels)
@@ -842,29 +842,31 @@ class HostedStrategy:
         while feed.beginning and not (self._held_up or self.batch_ends):
             pair_index, begun = next(iter(feed.beginning.items()))
             work += 1
-            feed.follow(pair_index, *begun)
+            feed.follow(pair_index, begun.symbol, begun.channels)
             # A callback may have asked for more, or less, of the pair.
-            if self._tell_board(feed, pair_index) and feed.beginning.get(pair_index) is begun:
+            if self._tell_board(feed, pair_index, begun) and feed.beginning.get(pair_index) is begun:
                 del feed.beginning[pair_index]
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 
-    def _tell_board(self, feed: FollowedRing, pair_index: int) -> bool:
-        """Call back with all that the board says of a pair; False when a callback waits or
-        has given the pair back before the end, and the rest was not told.
+    def _tell_board(self, feed: FollowedRing, pair_index: int, begun: Beginning) -> bool:
+        """Call back with all that the board says of a pair, each once; False when a
+        callback waits or has given the pair back before the end, and the rest was not told.
         """
         shard, board = feed.shard, feed.board
         book = board.read(pair_index)
         candle_slots = [shard.candle_slot(pair_index, each) for each in shard.candle_intervals_min]
         for slot in (shard.pair_slot(pair_index), shard.ticker_slot(pair_index), *candle_slots):
-            record = board.read(slot)
+            record = board.read(slot) if slot not in begun.told_slots else None
             if record is not None:
+                begun.told_slots.add(slot)
                 self._tell_new(feed, pair_index, record)
             if self._held_up or pair_index not in feed.beginning:
                 return False
+        before = self.context.books[begun.symbol]
         if book is not None and feed.books_wanted[pair_index]:
             self._tell_book(feed, pair_index, book, "as the board says")
-        return not self._held_up
+        return not self._held_up or self.context.books.get(begun.symbol) is not before
 
     def _read_candles(self, feed: FollowedRing, pair_index: int) -> None:
         """Take the newest candles of a pair from the board; where an interval has ended

@@ -12,6 +12,7 @@ from engine.market import Pair
 from engine.strategy_host.hosted_strategy import NO_FOLLOWING, HostedStrategy
 from tests.kraken.wire import Tape, with_wrong_checksum
 from tests.public_feed.rig import Market, drain, instrument, tick, trade
+from tests.waiting import turns
 
 BTC, ETH, SOL = "BTC/USD", "ETH/USD", "SOL/USD"
 
@@ -152,6 +153,43 @@ def test_what_the_board_says_is_told_once_to_a_second_follower_with_async_callba
     told = asyncio.run(scenario())
 
     assert [note[0] for note in told if note[-1] != BTC] == ["pair", "ticker", "candle", "candle", "state", "book"]
+
+
+def test_a_pair_that_begins_holds_up_no_other_though_its_ticker_changes_sooner_than_it_is_told():
+    """An async callback that takes longer than the market needs for the next ticker: the newest comes by the ring."""
+
+    class Waiting(Noting):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def on_ticker(self, ticker: Ticker) -> None:  # type: ignore[override]
+            self.note("ticker", ticker.symbol, int(ticker.last))
+            await self.gate.wait()
+            self.gate.clear()
+
+    async def scenario() -> list[tuple[Any, ...]]:
+        story = Story()
+        story.one.context.subscribe(SOL)
+        story.serve()
+        story.live()
+        story.take(story.tapes[BTC].snapshot(), tick(SOL, 140.0))
+        late = Waiting()
+        hosted = story.market.host(late, symbols=(BTC,), first_sequence=None)
+        await hosted.start()
+        hosted.context.subscribe(SOL)
+        for number in range(1, 6):
+            hosted.do_work()
+            story.take(tick(SOL, 140.0 + number), story.tapes[BTC].nudge())
+            late.gate.set()
+            await turns(3)
+        return late.taken()
+
+    told = asyncio.run(scenario())
+
+    assert ("book", SOL) in told
+    assert ("book", BTC) in told
+    assert [note[2] for note in told if note[0] == "ticker"][:3] == [140, 141, 142]
 
 
 @pytest.mark.parametrize("kind", ["live", "doubt"])
