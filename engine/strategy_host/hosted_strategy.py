@@ -199,6 +199,8 @@ class HostedStrategy:
         self._timer_ns = 0
         # When on_timer is due; 0 without a timer.
         self._timer_at = MonoNs(0)
+        # Was its last call one that had to be waited for, with no turn since?
+        self._has_waited_for_timer = False
         # The async callback that has not ended: until then nothing is polled for this
         # strategy.
         self.waiting: asyncio.Task[None] | None = None
@@ -547,7 +549,10 @@ class HostedStrategy:
         if self.strategy.timer_s is not self._timer_s:
             self._set_timer()
         if self._timer_at and not self._held_up:
-            self._call_timer()
+            if self._has_waited_for_timer:
+                self._has_waited_for_timer = False  # if it is due again already, the market has its turn before
+            else:
+                self._call_timer()
         if self._calls:
             work += self._work_on_calls()
         if self._refusals or self._pair_news:
@@ -948,6 +953,7 @@ class HostedStrategy:
         # From now, not from when it was due: missed calls are not made up for.
         self._timer_at = MonoNs(now + self._timer_ns)
         self._call(self._on_timer, ON_TIMER)
+        self._has_waited_for_timer = self.waiting is not None
 
     def go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
         """Run an async callback as a task; until it ends, the strategy's records wait in

@@ -276,6 +276,42 @@ def test_on_stop_comes_after_all_that_the_board_says_after_a_gap():
     assert asyncio.run(scenario()) == ["BTC/USD 20 begins", "ends", "ETH/USD 2000 begins", "ends", "on_stop"]
 
 
+def test_the_market_is_told_between_two_async_timers_that_take_longer_than_they_are_apart():
+    """Of which one is always due."""
+
+    class Timed(Strategy):
+        timer_s = 1.0
+
+        def __init__(self) -> None:
+            self.told: list[str] = []
+            self.gate = asyncio.Event()
+
+        async def on_timer(self) -> None:
+            self.told.append("timer")
+            await self.gate.wait()
+            self.gate.clear()
+
+        def on_ticker(self, ticker: Ticker) -> None:
+            self.told.append(f"ticker {int(ticker.last)}")
+
+    async def scenario() -> list[str]:
+        market = Market()
+        hosted = market.host(strategy := Timed())
+        await hosted.start()
+        for number in range(4):
+            market.take(tick("BTC/USD", 10.0 + number))
+            market.clock.advance(2 * NS_PER_S)
+            strategy.gate.set()
+            await turns(3)
+            for _ in range(3):
+                hosted.do_work()
+        strategy.gate.set()
+        await turns(3)
+        return strategy.told
+
+    assert asyncio.run(scenario()) == ["timer", "ticker 11", "timer", "ticker 12", "timer", "ticker 13", "timer"]
+
+
 @pytest.mark.parametrize("takes", ["on_notice", "on_ticker"])
 def test_one_that_stops_in_the_middle_of_the_board_asks_for_its_next_turn(takes: str):
     """Whatever took so long there, and though nothing more comes: no ring tells of the rest."""
