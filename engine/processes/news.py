@@ -1,13 +1,14 @@
 """News from a child to the supervisor: datagrams on a socket that holds some two hundred."""
 
 import asyncio
+import errno
 import socket
-from contextlib import suppress
 from typing import Final
 
 from engine.processes.launch import News, encode_news
 
 RETRY_S: Final = 0.05  # while the supervisor has not taken what it was sent
+NO_ROOM: Final = (errno.EAGAIN, errno.ENOBUFS)
 
 
 class NewsSender:
@@ -32,12 +33,12 @@ class NewsSender:
         self._send(news)
 
     def _send(self, news: News) -> bool:
-        """False when there is no room. A supervisor that is gone needs no news."""
+        """False when there is no room. What cannot be sent at all is no news any more, as to
+        a supervisor that is gone."""
         try:
-            with suppress(ConnectionError):
-                self._to.send(encode_news(news), socket.MSG_DONTWAIT)
-        except OSError:
-            return False
+            self._to.send(encode_news(news), socket.MSG_DONTWAIT)
+        except OSError as error:
+            return error.errno not in NO_ROOM
         return True
 
     def _send_waiting(self) -> None:

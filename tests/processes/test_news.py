@@ -70,3 +70,21 @@ def test_a_supervisor_that_is_gone_is_told_nothing(sockets: Pair) -> None:
         NewsSender(child).tell(refused("X/USD"))
 
     asyncio.run(scenario())
+
+
+def test_news_that_cannot_be_sent_at_all_is_in_the_way_of_no_other(sockets: Pair) -> None:
+    """Too long for a datagram, or for a supervisor that is gone: only what finds no room is tried again."""
+    child, supervisor = sockets
+    too_long = News("refused", "x" * 2**20, "X/USD")
+
+    async def scenario() -> list[News]:
+        sender = NewsSender(child)
+        sender.tell(too_long)
+        sender.tell(refused("Y/USD"))
+        return await take(supervisor, 1)
+
+    async def with_deadline() -> list[News]:
+        async with asyncio.timeout(10.0):
+            return await scenario()
+
+    assert asyncio.run(with_deadline()) == [refused("Y/USD")]
