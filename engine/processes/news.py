@@ -33,8 +33,8 @@ class NewsSender:
         self._send(news)
 
     def _send(self, news: News) -> bool:
-        """False when there is no room. What cannot be sent at all is no news any more, as to
-        a supervisor that is gone."""
+        """False when there is no room. What cannot be sent at all is no news any more, as
+        to a supervisor that is gone."""
         try:
             self._to.send(encode_news(news), socket.MSG_DONTWAIT)
         except OSError as error:

@@ -753,9 +753,9 @@ class HostedStrategy:
         """Call back with the state of every pair that is unread, and the newest ticker and
         book of those that changed; returns how many books.
 
-        What it leaves is read in the next turn, or when the callback has ended. A pair whose
-        callback waits is then the last, and what it was not told comes first: else one that
-        changes sooner than its callback ends would be all that is ever told.
+        What it leaves is read in the next turn, or when the callback has ended. A pair
+        whose callback waits is then the last, and what it was not told comes first: else
+        one that changes sooner than its callback ends would be all that is ever told.
         """
         work = 0
         feed.is_half_read = True
