@@ -129,11 +129,12 @@ class Exchange:
         self._on_fact(self._trade_fact(trade))
         closes_at = order.stops_at if order.closes_at is None else order.closes_at
         if closes_at is not None and self.makes_closing_orders:
-            self._close(order, trade.qty, closes_at)
+            self.make_closing_order(order, trade.qty, closes_at)
         if not order.is_open:
             self._on_fact(self._end_fact(order))
 
-    def _close(self, parent: ExchangeOrder, qty: Decimal, price: Decimal) -> None:
+    def make_closing_order(self, parent: ExchangeOrder, qty: Decimal, price: Decimal) -> None:
+        """What each fill of an order with a conditional close makes."""
         self._number += 1
         order = ExchangeOrder(
             f"OCLOSE-{self._number:05d}", None, parent.userref, parent.symbol,

@@ -521,8 +521,8 @@ def test_stops_that_kraken_makes_a_moment_later_are_awaited_while_fills_go_on():
     was filled.
     """
     world = Bracketed().enter(bracket(qty="200"))
-    make_stop = world.exchange._close
-    world.exchange._close = lambda *closing: world.at(1_500 * NS_PER_MS, lambda: make_stop(*closing))
+    make_stop = world.exchange.make_closing_order
+    world.exchange.make_closing_order = lambda *closing: world.at(1_500 * NS_PER_MS, lambda: make_stop(*closing))
     for _ in range(140):
         fill_one(world, world.entry)
         world.run(NS_PER_S)
