@@ -91,6 +91,8 @@ class ErrorKind(StrEnum):
         return self in _FINAL
 
 
+TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # these count for the circuit breaker
+
 _K = ErrorKind
 _FINAL: Final = frozenset((
     _K.ARGUMENT, _K.PRECISION, _K.MINIMUM, _K.DUPLICATE, _K.FUNDS, _K.MARGIN, _K.LIMIT, _K.REDUCE_ONLY, _K.NOT_OPEN,

@@ -90,6 +90,30 @@ def test_an_order_behind_the_probe_of_the_breaker_is_told_of_that():
     assert order.reason == "the circuit breaker has let one request out, and waits for what becomes of it"
 
 
+@pytest.mark.parametrize("probe", ["refused", "amend"])
+def test_whatever_kraken_answers_by_rest_closes_its_breaker(probe):
+    """Also that an order has no funds, and that an amend was carried out: Kraken is there, and the next order goes."""
+    settings = msgspec.structs.replace(SETTINGS, breaker_failures=1, breaker_open_ns=20 * NS_PER_S)
+    world = world_with(settings)
+    ask(world)
+    world.cut_trading()
+    world.run(NS_PER_S)
+    world.rig.core.breakers["rest"].failed(world.clock.mono_ns())
+    assert ask(world, "quoter000000000002").state is OrderState.REFUSED
+    world.run(20 * NS_PER_S)
+    if probe == "amend":
+        change = Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(940))
+        world.ask(Amend(KEY, change, world.clock.mono_ns(), MonoNs(0)))
+        world.run(NS_PER_S)
+        assert world.strategy.order(KEY).limit_price == 94
+    else:
+        world.exchange.refuses = "EOrder:Insufficient funds"
+        assert ask(world, "quoter000000000003").state is OrderState.REJECTED
+        world.exchange.refuses = ""
+
+    assert ask(world, "quoter000000000004").state is OrderState.WORKING
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_krakens_word_has_its_kind_after_a_death_too(dies):
     """A rejection is in the journal with it."""

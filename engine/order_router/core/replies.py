@@ -34,13 +34,12 @@ from engine.order_router.core.gate import TradingGate
 from engine.orders.client_order_id import is_made_here
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
-from engine.orders.refusal import ErrorKind, Refusal
+from engine.orders.refusal import TROUBLE, ErrorKind, Refusal
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, MonoNs, WallNs
 
 RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
 ONLY_CHECKED: Final = Refusal(ErrorKind.CANCELED, "only checked, as was asked for")
-TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # these count for the breaker
 
 log = structlog.get_logger("order_router")
 

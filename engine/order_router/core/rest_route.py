@@ -28,6 +28,7 @@ from engine.kraken_rest.call_counter import Urgency
 from engine.kraken_rest.call_queue import NOT_SENT, CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.orders.rate_counter import RateCost, RateCounters
+from engine.orders.refusal import TROUBLE
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import Outcome
 from engine.units import MonoNs
@@ -35,6 +36,7 @@ from engine.units import MonoNs
 ADD_DEADLINE_S: Final = 2.5
 CANCEL_DEADLINE_S: Final = 1.5  # short, so one that hangs does not delay the next for long
 DEAD_MAN_DEADLINE_S: Final = 2.0
+ANSWERED: Final = 200  # the status of all answers of Kraken's own, refusals too
 IN_FLIGHT_MAX: Final = 64
 CANCELS_WAITING_MAX: Final = 1000
 
@@ -179,6 +181,7 @@ class RestRoute:
         if isinstance(answer, RestRefusal):
             self._failed(purpose, answer)
         else:
+            self._breaker.succeeded()
             self._answered(_answer(purpose))
 
     def _armed(self, purpose: Purpose, answer: Any) -> None:
@@ -213,6 +216,7 @@ class RestRoute:
         if isinstance(answer, RestRefusal):
             self._failed(Purpose("cancel", (key,)), answer)
         else:
+            self._breaker.succeeded()
             self._settle(key)  # no execution tells of the end while the private feed is down
         self._cancel_next()
 
@@ -232,6 +236,8 @@ class RestRoute:
     def _failed(self, purpose: Purpose, refusal: RestRefusal) -> None:
         if refusal.status == 0 or refusal.status >= 500:
             self._breaker.failed(self._now.mono)
+        elif refusal.status == ANSWERED and refusal.meaning.kind not in TROUBLE:
+            self._breaker.succeeded()  # it refuses the request, and could be asked
         self._refuse(purpose, refusal.error, refusal.meaning)
 
     def _refuse(self, purpose: Purpose, error: str, what: Meaning) -> None:
