@@ -546,13 +546,8 @@ class HostedStrategy:
         self.turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
         self.order_client.serve()
         work = self._work_on_orders()
-        if self.strategy.timer_s is not self._timer_s:
-            self._set_timer()
         if self._timer_at and not self._held_up:
-            if self._has_waited_for_timer:
-                self._has_waited_for_timer = False  # if it is due again already, the market has its turn before
-            else:
-                self._call_timer()
+            self._call_timer()
         if self._calls:
             work += self._work_on_calls()
         if self._refusals or self._pair_news:
@@ -565,7 +560,7 @@ class HostedStrategy:
                     is_half_read |= feed.is_half_read
         if (self._calls or self._refusals or self._pair_news or is_half_read) and not self._held_up:
             self.is_awake = True  # left by a turn that was over; no ring tells of it
-        if self.strategy.timer_s is not self._timer_s:  # by a callback of this turn: it counts though nothing comes
+        if self.strategy.timer_s is not self._timer_s:  # by a callback of this turn, say: nothing further need come
             self._set_timer()
         self.due_at = self._next_due() if self._timer_at or self._rests_until or self.order_client.unsent else NEVER
         return work
@@ -947,8 +942,13 @@ class HostedStrategy:
         self._timer_at = MonoNs(self._mono_ns() + self._timer_ns) if is_on else MonoNs(0)
 
     def _call_timer(self) -> None:
+        if self.strategy.timer_s is not self._timer_s:
+            self._set_timer()
+        if self._has_waited_for_timer:
+            self._has_waited_for_timer = False  # if it is due again already, the market has its turn before
+            return
         now = self._mono_ns()
-        if now < self._timer_at or self._on_timer is None:
+        if not self._timer_at or now < self._timer_at or self._on_timer is None:
             return
         # From now, not from when it was due: missed calls are not made up for.
         self._timer_at = MonoNs(now + self._timer_ns)
