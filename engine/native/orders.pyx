@@ -623,8 +623,9 @@ cdef class PlainOrders:
         """See engine.kraken.connection.kraken_time."""
         ahead_ns = self.kraken.ahead_ns
         if ahead_ns is None:
-            kraken_now[0] = at
-            return True
+            if not as_amount(self.kraken.now(), kraken_now):
+                return False
+            return -PLAIN_MAX < kraken_now[0] < PLAIN_MAX
         if not as_amount(ahead_ns, kraken_now):
             return False
         kraken_now[0] += now

@@ -9,8 +9,9 @@ now      for deadlines: by the best message of the last seconds in which any cam
 least    for doubts: by all messages, less a tenth of the time since each came; also by
          dates, which are cut to the second
 
-Before a message, or for doubts a date, our own clock stands in. What lies far ahead of
-everything else is not believed until the next to come lies there, too.
+Before a message, or for doubts a date, our own clock stands in; for deadlines only while it
+is near the last date, if there is one. What lies far ahead of everything else is not
+believed until the next to come lies there, too.
 """
 
 from collections import deque
@@ -23,7 +24,8 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 # 100,000 ppm, a crystal alone drifts by 200.
 SLEW: Final = 9
 WINDOW_NS: Final = 10 * NS_PER_S  # the best message counts in this and the next one: a quick one comes meanwhile
-ALONE_NS: Final = 5 * NS_PER_S  # what is further ahead needs a second witness; a Date may be 2 s behind
+DATE_BEHIND_NS: Final = 2 * NS_PER_S  # the most that a date is behind: it is cut, and one is taken off for clocks ahead
+ALONE_NS: Final = 5 * NS_PER_S  # what is further ahead needs a second witness
 
 
 class KrakenTime:
@@ -36,6 +38,8 @@ class KrakenTime:
         self.ahead_ns: int | None = None
         self._bests_ns: deque[int] = deque(maxlen=2)
         self._window_at = MonoNs(0)
+        # The same by the last date, which is cut to the second; None before one.
+        self._dated_ahead_ns: int | None = None
         # Kraken's time for certain at the zero of our monotonic clock, if that has gained
         # as much as it can since; None before anything was told. Holds from `_least_at` on.
         self._least_ns: int | None = None
@@ -78,11 +82,19 @@ class KrakenTime:
         """
         mono = self._now.mono
         if at and not self._is_alone(at - mono, mono):
+            self._dated_ahead_ns = at - mono
             self._note_least(at - mono, mono)
 
     def now(self) -> WallNs:
-        """Kraken's time, or a little before it; our clock's before a message has told it."""
-        return self._now.wall if self.ahead_ns is None else WallNs(self._now.mono + self.ahead_ns)
+        """Kraken's time, or a little before it; before a message has told it our clock's,
+        or where that is far from the last date, what that may mean at most.
+        """
+        mono, own = self._now.mono, self._now.wall
+        if self.ahead_ns is not None:
+            return WallNs(mono + self.ahead_ns)
+        if self._dated_ahead_ns is None or abs(mono + self._dated_ahead_ns - own) <= ALONE_NS:
+            return own
+        return WallNs(mono + self._dated_ahead_ns + DATE_BEHIND_NS)
 
     def least(self) -> WallNs:
         """What time it is at Kraken for certain; our clock's before anything was told."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.instant import Instant
-from engine.kraken.connection.kraken_time import ALONE_NS, SLEW, WINDOW_NS, KrakenTime
+from engine.kraken.connection.kraken_time import ALONE_NS, DATE_BEHIND_NS, SLEW, WINDOW_NS, KrakenTime
 from engine.kraken.rest.requests import DEADLINE_MAX_NS
 from engine.order_router.core.lookup.search import OrderSearch
 from engine.orders.blotter import Blotter
@@ -56,12 +56,27 @@ def test_a_date_tells_what_time_it_is_at_least() -> None:
     kraken.dated(WallNs(AT - 30 * NS_PER_S))
     now.set(MonoNs(NS_PER_S), WallNs(AT + NS_PER_S))
     kraken.dated(WallNs(0))
-    assert (kraken.least(), kraken.now()) == (AT - 29 * NS_PER_S - NS_PER_S // 10, AT + NS_PER_S)
+    assert kraken.least() == AT - 29 * NS_PER_S - NS_PER_S // 10
     assert kraken.is_told
     kraken.told(WallNs(AT - 28 * NS_PER_S))
     kraken.dated(WallNs(AT))
 
     assert (kraken.least(), kraken.now()) == (AT - 28 * NS_PER_S, AT - 28 * NS_PER_S)
+
+
+@pytest.mark.parametrize("wrong_s", [-1700, -6, 7, 1700])
+def test_a_deadline_is_by_the_last_date_where_our_clock_is_far_from_it(wrong_s: int) -> None:
+    """With REST alone no message tells the time, and nobody takes an order whose deadline is half an hour away."""
+    now = Instant(0, WallNs(AT + wrong_s * NS_PER_S))
+    kraken = KrakenTime(now)
+    for _ in range(2):  # one that lies far ahead of our clock needs a witness
+        now.advance(NS_PER_MS)
+        kraken.dated(AT)
+    now.advance(NS_PER_S)
+
+    assert kraken.now() == AT + NS_PER_S + DATE_BEHIND_NS
+    now.set(now.mono, WallNs(AT + 4 * NS_PER_S))  # somebody has set it right, or nearly
+    assert kraken.now() == AT + 4 * NS_PER_S
 
 
 def test_a_date_ahead_of_the_messages_does_not_count() -> None:
