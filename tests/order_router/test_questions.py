@@ -182,6 +182,30 @@ def stalled(rig: Rig, count: int, *, executed) -> list[str]:
     return keys
 
 
+def test_a_feed_that_breaks_during_a_look_proves_nothing() -> None:
+    """What came last of it, by its time of arrival, had been on its way for long; what came behind is lost. The order
+    lived, and had ended when REST told what is open.
+    """
+    rig = Rig()
+    rig.kraken_time.told(rig.clock.wall_ns())
+    rig.told.unbroken_since = MonoNs(rig.clock.mono_ns() - 1)
+    rig.send("key")
+    rig.kraken.add("key", rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 3 * NS_PER_S)
+    rig.clock.advance(2 * NS_PER_S)
+    rig.kraken_time.told(rig.clock.wall_ns())
+    rig.told.heard_until = rig.clock.mono_ns()
+    while (question := rig.questions.next_look()) is None:
+        rig.clock.advance(100 * NS_PER_MS)
+    assert question.request.name == "OpenOrders"
+    rig.told.unbroken_since = None
+    rig.clock.advance(2 * NS_PER_S)
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    question.take(rig.kraken.answer(question))
+    rig.run(5)
+
+    assert (rig.told.absent_keys, rig.told.found_keys) == ([], ["key"])
+
+
 @pytest.mark.parametrize("count", [3, 49, 75, 125, 199])
 @pytest.mark.parametrize("every", [1, 2, 1000], ids=["all there", "every second", "nearly none"])
 def test_many_orders_in_doubt_cost_pages_and_not_calls_of_their_own(count: int, every: int) -> None:

@@ -543,13 +543,21 @@ class OrderQuestions:
                     continue  # found, or told by the executions
                 doubt.search = None
                 self._set_by_kraken(doubt)
-                if look.is_proof and look.at >= doubt.over_at:
+                if look.is_proof and look.at >= doubt.over_at and (look.asks_closed or self._is_whole_since_sent(key)):
                     self._give_up(key, is_certain=not look.asks_closed)
                 else:
                     doubt.looks += 1
         if self._last_look is not None and self._last_look.request is None:
             self._history_at.pop(self._last_look, None)
             self._last_look = None
+
+    def _is_whole_since_sent(self, key: str) -> bool:
+        """True if the executions are still unbroken since before the order was sent. Where
+        they broke while REST was asked, what they were heard of last may have been on its
+        way for long, and the row of the order was lost behind it.
+        """
+        since, sent_at = self._told.unbroken_since, self._told.sent_at(key)
+        return since is not None and sent_at is not None and since < sent_at
 
     def _give_up(self, key: str, *, is_certain: bool) -> None:
         """Report an order absent. If only REST says so, look for it once more after REST's
