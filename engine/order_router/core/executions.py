@@ -264,8 +264,8 @@ class AccountFacts:
         self._risk.open_orders_cap = tier.open_orders_max
 
     def has_heard_until(self, at: MonoNs) -> bool:
-        """True if everything that Kraken sent until `at` was received. Silence of the feed
-        proves nothing.
+        """True if something of Kraken's came after `at`: what it had sent before that was
+        received, but for what is held up on its way. Silence of the feed proves nothing.
         """
         return self._heard_at >= at
 
