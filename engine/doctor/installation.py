@@ -8,8 +8,8 @@ from typing import Final
 
 from engine.kraken_rest.preflight import Finding, Level
 from engine.native import DESCRIPTION, IS_NATIVE
+from engine.telemetry.version import PACKAGE
 
-PACKAGE: Final = "kraken-engine"
 _REQUIREMENT: Final = re.compile(r"^([A-Za-z0-9_.-]+)\s*>=\s*([0-9][0-9.]*)\s*$")
 
 

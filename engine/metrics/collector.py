@@ -7,7 +7,6 @@ process that is started again resets nothing; a new run begins at 0, as Promethe
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from threading import Lock
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from engine.metrics import families
 from engine.metrics.families import Family, MeasuredFamily
 from engine.telemetry import Counters, Histogram
 from engine.telemetry.histogram import edges_ns
+from engine.telemetry.version import engine_version
 from engine.topology import pair_counter
 from engine.units import NS_PER_S
 
@@ -42,7 +42,7 @@ class EngineCollector(Collector):
     def __init__(self, attachment: Attachment, clock: Clock | None = None) -> None:
         self._attachment = attachment
         self._clock: Clock = clock or SystemClock()
-        self._version = version("kraken-engine")
+        self._version = engine_version()
         # Two scrapes at once would let go of an engine that ends under each other.
         self._lock = Lock()
 

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Final
 
@@ -20,6 +19,7 @@ from yarl import URL
 
 from engine.errors import EngineError
 from engine.net.resolver import Resolver, Unreachable
+from engine.telemetry.version import PACKAGE, engine_version
 from engine.units import NS_PER_S, WallNs
 
 CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
@@ -49,7 +49,11 @@ class HttpSession:
             ),
             # The caller has the deadline of the whole.
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S),
-            headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+            headers={
+                "User-Agent": f"{PACKAGE}/{engine_version()}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+            },
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[trace],
             trust_env=False,
@@ -169,9 +173,3 @@ def _sent_at(date: str) -> WallNs:
         if date.endswith(" GMT"):
             return WallNs(max(0, int(parsedate_to_datetime(date).timestamp())) * NS_PER_S)
     return WallNs(0)
-
-
-def _user_agent() -> str:
-    with suppress(PackageNotFoundError):
-        return f"kraken-engine/{version('kraken-engine')}"
-    return "kraken-engine"

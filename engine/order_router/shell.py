@@ -11,7 +11,6 @@ supervisor passed on.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +54,7 @@ from engine.ring import BoardReader, BoardWriter, Doorbell, GatedSubscriber, Pub
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
+from engine.telemetry.version import engine_version
 from engine.topology import ROUTER_DOORBELL, ROUTER_HISTOGRAMS, strategy_counter_names
 from engine.units import NS_PER_S, MonoNs
 
@@ -258,7 +258,7 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
             journal=str(journal.path), history=str(state_dir / HISTORY_FILE), fills=fills,
         )  # fmt: skip
     blotter = fold(records)
-    began = RunBegan(launch.run, _version(), fingerprint(signer.api_key), clock.wall_ns())
+    began = RunBegan(launch.run, engine_version(), fingerprint(signer.api_key), clock.wall_ns())
     unwritten: Sequence[Record] = ()
     try:
         journal.append(began)
@@ -298,10 +298,3 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
         *(fd for view in launch.markets for fd in (view.board_fd, view.pair_table_fd)),
         *(view.counters_fd for view in launch.markets),
     ]
-
-
-def _version() -> str:
-    try:
-        return version("kraken-engine")
-    except PackageNotFoundError:
-        return "unknown"
