@@ -20,6 +20,16 @@ def sol():
     return Tape("SOL/USD", decimals=(2, 8), mid=14_000)
 
 
+def refused_before_it_was_listed():
+    """A session with one live pair; another was added, and refused before Kraken told of it."""
+    session = live(Tape())
+    session.follow("SOL/USD", 1, BOOK, T0)
+    session.poll(T0)
+    (request,) = session.to_send()
+    session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    return session
+
+
 def test_a_pair_that_is_followed_later_becomes_live_as_one_from_the_start():
     """On the connection that is open, with what the instrument channel said long before."""
     btc, tape = Tape(), sol()
@@ -299,11 +309,7 @@ def test_a_listed_pair_that_was_refused_and_is_wanted_again_is_told_again():
 def test_a_name_that_was_refused_before_it_was_listed_is_told_when_kraken_serves_it_after_all():
     """As of a pair that an earlier process of this feed had live: nobody forgets it, and it is asked for again."""
     tape = sol()
-    session = live(Tape())
-    session.follow("SOL/USD", 1, BOOK, T0)
-    session.poll(T0)
-    (request,) = session.to_send()
-    session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    session = refused_before_it_was_listed()
     told = [*session.receive(INSTRUMENTS, T0), *session.receive(tape.snapshot(), T0), *poll(session, T0, T0 + 60 * S)]
     (again,) = [request for request in session.to_send() if b'"SOL/USD"' in request]
     later = [event for frame in (*acks(again), tape.snapshot()) for event in session.receive(frame, T0 + 60 * S)]
@@ -317,11 +323,7 @@ def test_a_name_that_was_refused_before_it_was_listed_is_told_when_kraken_serves
 def test_a_name_that_was_refused_before_it_was_listed_is_told_when_the_next_connection_serves_it():
     """There it is asked for anew, and nothing of the refusal counts."""
     tape = sol()
-    session = live(Tape())
-    session.follow("SOL/USD", 1, BOOK, T0)
-    session.poll(T0)
-    (request,) = session.to_send()
-    session.receive(error(request, "Currency pair not supported SOL/USD", "SOL/USD"), T0)
+    session = refused_before_it_was_listed()
     session.closed(T0 + S, "gone")
     session.opened(T0 + 2 * S)
     answers = [answer for request in session.to_send() for answer in acks(request)]
