@@ -182,7 +182,12 @@ class ConnectionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     ping_interval_s: Annotated[
         float,
-        Meta(ge=1.0, le=50.0, description="between two pings; Kraken closes a connection that is silent for a minute"),
+        Meta(
+            ge=1.0,
+            le=50.0,
+            description="between two pings, but for the private feed's, which pings every second; Kraken closes a"
+            " connection that is silent for a minute",
+        ),
     ] = 15.0
     ping_timeout_s: Annotated[
         float,

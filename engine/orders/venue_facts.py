@@ -130,10 +130,13 @@ class FeedLost(Struct, frozen=True, tag="l", tag_field="fact"):
 
 
 class FeedAlive(Struct, frozen=True, tag="a", tag_field="fact"):
-    """When Kraken was last heard on the private connection; everything it sent until then
-    has been published."""
+    """The private connection gives signs of life."""
 
     heard_at: MonoNs
+    """When a frame last arrived. It may have been on its way for long."""
+    complete_until: MonoNs
+    """Everything that Kraken had sent by then has been published: a ping that left at that
+    time has been answered. 0 before the first answer."""
 
 
 class SnapshotBegan(Struct, frozen=True, tag="s", tag_field="fact"):

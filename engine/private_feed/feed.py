@@ -115,8 +115,9 @@ class PrivateFeed:
         self._held_back_count = 0
         self._tokens = 0
         self._asking: asyncio.Task[None] | None = None
-        # What the router was last told of when Kraken was heard.
-        self._alive_at = self._sign_at = MonoNs(0)
+        # What the router was last told: when Kraken was heard, and until when its messages
+        # are complete; and when that was told.
+        self._alive_at = self._sign_at = self._complete_until = MonoNs(0)
         # Kraken's state that was logged last.
         self._system_told = ""
         self._executions = 0
@@ -182,17 +183,20 @@ class PrivateFeed:
             self._asking = asyncio.get_running_loop().create_task(self._authorise())
         if self._held_back:
             self._publish_held_back()
-        heard_at = self._session.liveness.heard_at
-        is_whole = not self._session.streams["executions"].sequencer.is_waiting  # what was heard has been told
-        if (
-            is_whole
-            and self._has_executions
-            and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS)
-        ):
-            self._alive_at, self._sign_at = heard_at, now
-            self._publish(FeedAlive(heard_at))
-            self._publisher.flush()
+        self._tell_life(now)
         self._count(now)
+
+    def _tell_life(self, now: MonoNs) -> None:
+        """Publish FeedAlive when it has something new to tell, and every SIGN_NS anyway."""
+        if not self._has_executions or self._session.streams["executions"].sequencer.is_waiting:
+            return  # not all that has arrived is told
+        liveness = self._session.liveness
+        heard_at, complete_until = liveness.heard_at, liveness.answered_at
+        is_news = heard_at >= self._alive_at + ALIVE_NS or complete_until > self._complete_until
+        if is_news or now >= self._sign_at + SIGN_NS:
+            self._alive_at, self._complete_until, self._sign_at = heard_at, complete_until, now
+            self._publish(FeedAlive(heard_at, complete_until))
+            self._publisher.flush()
 
     def nudge(self) -> None:
         """Cut the connection, since the router asks for snapshots: a new one begins with

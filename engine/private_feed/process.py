@@ -29,7 +29,6 @@ async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Te
     session = PrivateSession(
         PrivateSettings(
             heartbeat_silence_ns=launch.heartbeat_silence_ns,
-            ping_interval_ns=int(launch.connection.ping_interval_s * NS_PER_S),
             pong_deadline_ns=int(launch.connection.ping_timeout_s * NS_PER_S),
         )
     )

@@ -386,7 +386,7 @@ class RouterRig:
         """The private feed is there (again), with these orders open."""
         asked_at = self.clock.mono_ns()
         self.fact(
-            FeedAlive(asked_at),
+            FeedAlive(asked_at, asked_at),
             SnapshotBegan("executions"),
             *listed,
             SnapshotEnded("executions", None, asked_at),
@@ -430,8 +430,9 @@ class RouterRig:
             self.work()
 
     def keep_alive(self) -> None:
-        """The private feed is heard."""
-        assert self.account.try_publish(ACCOUNT_FACTS.pack(FeedAlive(MonoNs(self.clock.mono_ns()))))
+        """The private feed is heard, and has answered a ping."""
+        now = MonoNs(self.clock.mono_ns())
+        assert self.account.try_publish(ACCOUNT_FACTS.pack(FeedAlive(now, now)))
 
     # --- out
 

@@ -70,7 +70,8 @@ def begins_again(rig, settings=None):
 def account_told(rig, btc):
     at = rig.clock.mono_ns()
     rig.fact(
-        FeedAlive(at), SnapshotBegan("executions"), SnapshotEnded("executions", None, at), SnapshotBegan("balances"),
+        FeedAlive(at, at), SnapshotBegan("executions"), SnapshotEnded("executions", None, at),
+        SnapshotBegan("balances"),
         BalanceFact(asset="USD", balance=D(10**6), is_snapshot=True),
         BalanceFact(asset="BTC", balance=D(btc), is_snapshot=True), SnapshotEnded("balances"),
     )  # fmt: skip

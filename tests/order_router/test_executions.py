@@ -172,9 +172,10 @@ def test_a_feed_that_says_nothing_for_three_seconds_shuts_the_gate_until_it_spea
     in_time = account.reasons()
     account.rig.work_for(QUIET_TIMER_NS)
     silent = account.reasons()
-    account.take(FeedAlive(MonoNs(account.clock.mono_ns() - FEED_SILENCE_NS - 1)))
+    heard_at = MonoNs(account.clock.mono_ns() - FEED_SILENCE_NS - 1)
+    account.take(FeedAlive(heard_at, heard_at))
     late = account.reasons()
-    account.take(FeedAlive(account.clock.mono_ns()))
+    account.take(FeedAlive(account.clock.mono_ns(), heard_at))
 
     assert in_time == ("", "")
     assert silent == late == ("the private feed's process gives no sign of life",) * 2

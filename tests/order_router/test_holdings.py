@@ -35,7 +35,8 @@ def balances_told(rig, btc="4"):
 
 def executions_told(rig, *listed):
     asked_at = rig.clock.mono_ns()
-    rig.fact(FeedAlive(asked_at), SnapshotBegan("executions"), *listed, SnapshotEnded("executions", None, asked_at))
+    ended = SnapshotEnded("executions", None, asked_at)
+    rig.fact(FeedAlive(asked_at, asked_at), SnapshotBegan("executions"), *listed, ended)
 
 
 def a_router(settings=HOLDS, **more):
@@ -294,7 +295,7 @@ def test_an_open_order_that_stays_quiet_is_waited_for_by_kraken_time():
     balances_told(rig, "6")
     rig.work_for(2 * NS_PER_S)
     assert "with which the position in BTC/USD begins" in rig.core.gate.closed_reason_of(BTC)
-    rig.fact(FeedAlive(MonoNs(rig.clock.mono_ns())))
+    rig.keep_alive()
     rig.work_for(TICK_NS)
 
     assert held(rig)[0] == 6

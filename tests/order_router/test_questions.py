@@ -103,7 +103,7 @@ class Told:
     def listed_since(self) -> MonoNs | None:
         return self.unbroken_since
 
-    def has_heard_until(self, at: MonoNs) -> bool:
+    def is_complete_until(self, at: MonoNs) -> bool:
         return self.heard_until >= at
 
     def sent_at(self, key: str) -> MonoNs | None:

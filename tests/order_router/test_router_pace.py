@@ -3,8 +3,7 @@
 from engine.order_router.core.order_core import TIMER_NS
 from engine.order_router.router import QUIET_NS, QUIET_TIMER_NS
 from engine.orders.rings.commands import Cancel
-from engine.orders.venue_facts import FeedAlive, FeedLost
-from engine.units import MonoNs
+from engine.orders.venue_facts import FeedLost
 from tests.order_router.rig import STRATEGY, RouterRig
 
 
@@ -35,7 +34,7 @@ def test_signs_of_life_are_no_inputs() -> None:
     """The private feed gives five a second for as long as it runs."""
     rig = quiet()
 
-    rig.fact(FeedAlive(MonoNs(rig.clock.mono_ns())))
+    rig.keep_alive()
 
     assert pace_ns(rig) == QUIET_TIMER_NS
 

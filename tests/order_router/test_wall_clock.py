@@ -28,7 +28,7 @@ class Told:
         self.unbroken_since = unbroken_since
         self._sent_at = sent_at
 
-    def has_heard_until(self, at):
+    def is_complete_until(self, at):
         return True
 
     def sent_at(self, key):

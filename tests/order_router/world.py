@@ -415,7 +415,8 @@ class World:
         self.at(SIGN_NS, self._sign)
         if self.has_feed:
             # What is on its way to the ring has not been told yet.
-            self._publish(FeedAlive(MonoNs(min(self._heard_at, self.clock.mono_ns() - LATENCY_NS))))
+            until = MonoNs(min(self._heard_at, self.clock.mono_ns() - LATENCY_NS))
+            self._publish(FeedAlive(until, until))
 
     # --- the judge
 

@@ -79,7 +79,7 @@ POISON = {
     "a plain order without a pair": plain(b"\0\x01\x08\x01a"),
     "noise": bytes(range(256)) * 15,
 }  # fmt: skip
-FACT = FeedAlive(MonoNs(1))
+FACT = FeedAlive(MonoNs(1), MonoNs(2))
 
 
 # --- the codec

@@ -21,7 +21,7 @@ from engine.processes.token_socket import NoToken
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.telemetry import Counters, new_counters
 from engine.topology import PRIVATE_FEED_COUNTERS
-from engine.units import NS_PER_MS, NS_PER_S
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SLOTS = 4096
 
@@ -208,7 +208,35 @@ def test_a_feed_with_executions_gives_a_sign_of_life_whatever_kraken_does(run) -
         signs = rig.told()
 
         assert 5 <= len(signs) <= 8
-        assert set(signs) == {FeedAlive(heard_at)}
+        assert set(signs) == {FeedAlive(heard_at, MonoNs(0))}
+
+    run(scenario())
+
+
+def test_messages_are_complete_until_the_last_answered_ping_was_sent(run) -> None:
+    """A frame that has just arrived may have been on its way for long: an order's row may still be behind it."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.open()
+        await rig.run(0.1)
+        rig.snapshot("executions")
+        await rig.run(0.7)
+        rig.session.to_send()
+        for _ in range(25):  # the ping leaves, and Kraken's heartbeats of before come late
+            await rig.run(0.1)
+            rig.hear({"channel": "heartbeat"})
+        await rig.run(0.1)
+        without_answer = [fact.complete_until for fact in rig.told() if isinstance(fact, FeedAlive)]
+        (ping,) = map(json.loads, rig.session.to_send())
+        rig.hear({"method": "pong", "req_id": ping["req_id"]})
+        rig.feed.do_work()
+        (answered,) = rig.told()
+
+        assert set(without_answer) == {0}
+        assert len(without_answer) > 5
+        assert ping["method"] == "ping"
+        assert 2 * NS_PER_S < rig.clock.mono_ns() - answered.complete_until < 3 * NS_PER_S
 
     run(scenario())
 

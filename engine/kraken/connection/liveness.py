@@ -44,6 +44,9 @@ class Liveness:
         self.pongs = 0
         # Round trip of the last answered application ping; 0 before.
         self.ping_rtt_ns = 0
+        # When the last answered ping was sent. What Kraken had sent by then has arrived:
+        # its answer came behind that on the same connection. 0 before.
+        self.answered_at = MonoNs(0)
         # When the next ping is due, and when the unanswered one was sent; 0 without one.
         self._ping_at = MonoNs(0)
         self._pinged_at = MonoNs(0)
@@ -67,6 +70,7 @@ class Liveness:
         self.pongs += 1
         if self._pinged_at:
             self.ping_rtt_ns = now - self._pinged_at
+            self.answered_at = self._pinged_at
             self._pinged_at = MonoNs(0)
 
     def ping_due(self, now: MonoNs) -> bool:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from engine.kraken.connection import requests
 from engine.kraken.connection.error_catalog import meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged, silence_text
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PING_INTERVAL_NS, PONG_DEADLINE_NS, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PONG_DEADLINE_NS, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.salvage import DECODE_ERRORS
 from engine.kraken.connection.venue_status import VenueStatus
@@ -61,7 +61,9 @@ class PrivateSettings(Struct, frozen=True, kw_only=True):
     """Deadlines of a private session."""
 
     heartbeat_silence_ns: int = 3 * NS_PER_S
-    ping_interval_ns: int = PING_INTERVAL_NS
+    ping_interval_ns: int = NS_PER_S
+    """An answered ping proves that no execution is on its way: orders in doubt wait for
+    one."""
     pong_deadline_ns: int = PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 5 * NS_PER_S
     """For the acknowledgement and the snapshot together."""

@@ -21,7 +21,7 @@ from engine.kraken.rest.replies import AssetBalance
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
+from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS, LAG_NS, PONG_PATIENCE_NS
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
@@ -115,7 +115,7 @@ class AccountFacts:
         self._told_at = MonoNs(0)
         self._is_silent = False
         # Up to when everything that Kraken sent was received.
-        self._heard_at = MonoNs(0)
+        self._complete_until = MonoNs(0)
         self._on_tier = on_tier
         self._assets: list[str] | None = None
         self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
@@ -133,8 +133,8 @@ class AccountFacts:
                     self._assets.append(fact.asset)
                 if self._records.balances.apply(fact):
                     self._records.balance_changed(fact.asset)
-            case FeedAlive(heard_at):
-                self._heard_at = heard_at
+            case FeedAlive():
+                self._complete_until = fact.complete_until
             case FeedLost(reason, channel):
                 if channel != "executions":
                     self._records.balances.doubt()
@@ -263,11 +263,11 @@ class AccountFacts:
         self._on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
 
-    def has_heard_until(self, at: MonoNs) -> bool:
-        """True if something of Kraken's came after `at`: what it had sent before that was
-        received, but for what is held up on its way. Silence of the feed proves nothing.
+    def is_complete_until(self, at: MonoNs) -> bool:
+        """True if everything that Kraken had sent before `at` was received: it answered a
+        ping that was sent later. A frame that arrived later may have been sent earlier.
         """
-        return self._heard_at >= at
+        return self._complete_until >= at
 
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router."""
@@ -411,8 +411,8 @@ class AccountFacts:
         none shows it, it did not happen.
         """
         now, over_at = self._now.mono, MonoNs(self._kraken.reached_at(order.amend_deadline) + DEADLINE_MARGIN_NS)
-        is_told = self.unbroken_since is not None and self.has_heard_until(over_at)
-        if now < over_at or (not is_told and now < over_at + HEARTBEAT_PATIENCE_NS):
+        is_told = self.unbroken_since is not None and self.is_complete_until(over_at)
+        if now < over_at or (not is_told and now < over_at + PONG_PATIENCE_NS):
             self._resolver.settle(order.key, MonoNs(max(over_at, now + LAG_NS)))
             return
         is_certain = is_told and self._blotter.would_show_amend(order, lookup)

@@ -135,7 +135,7 @@ class Holdings:
         if not is_open and asset not in self._moved_at:
             return True
         since = max(self._account.unbroken_since or MonoNs(0), self._moved_at.get(asset, MonoNs(0)))
-        return self._account.has_heard_until(MonoNs(since + QUIET_NS))
+        return self._account.is_complete_until(MonoNs(since + QUIET_NS))
 
     def _has_unknown_closing_order(self, asset: str) -> bool:
         """True if Kraken may have made, and filled, a closing order that nobody has told

@@ -49,7 +49,7 @@ LAG_ALONE_NS: Final = 3 * NS_PER_S  # where REST is the only witness
 AGAIN_NS: Final = 300 * NS_PER_MS  # before looking again at an order found but still in doubt; doubles
 AGAIN_NS_MAX: Final = 30 * NS_PER_S
 SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells first; doubles while nothing is settled
-HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once a second
+PONG_PATIENCE_NS: Final = 1500 * NS_PER_MS  # the private feed pings once a second
 STALE_NS: Final = 3 * NS_PER_S  # the most to wait for certainty of Kraken's time, before a look that brings a Date
 BEAT_NS: Final = 100 * NS_PER_MS  # looks are aligned to this, so orders sent together share one
 LOOK_GAP_NS: Final = 300 * NS_PER_MS  # between the beginnings of two looks; orders that fall due meanwhile share one
@@ -69,7 +69,7 @@ class Told(Protocol):
     @property
     def listed_since(self) -> MonoNs | None: ...
 
-    def has_heard_until(self, at: MonoNs) -> bool: ...
+    def is_complete_until(self, at: MonoNs) -> bool: ...
 
     def sent_at(self, key: str) -> MonoNs | None: ...
 
@@ -524,10 +524,10 @@ class OrderQuestions:
             return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
         if sent_at is None or since >= sent_at:
             return _Look(MonoNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
-        if self._told.has_heard_until(over_at):
+        if self._told.is_complete_until(over_at):
             return _Look(over_at, asks_closed=False, is_proof=True)
-        if now < over_at + HEARTBEAT_PATIENCE_NS:
-            return _Look(MonoNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
+        if now < over_at + PONG_PATIENCE_NS:
+            return _Look(MonoNs(over_at + PONG_PATIENCE_NS), asks_closed=False, is_proof=False)
         return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
 
     def _end_looks(self) -> None:
