@@ -34,6 +34,8 @@ from engine.topology import NOTICE_TARGET_COUNTERS, notices_counter_names
 
 LOOK_S: Final = 0.25
 FLUSH_AFTER_DEATH_S: Final = 10.0  # for the last message, when nobody waits
+DYING_LOOK_S: Final = 0.05
+DYING_LOOKS_MAX: Final = 100
 REASON_S: Final = 1.0  # for the engine to tell why it ends
 CLEAN: Final = "clean"  # why an engine ends that was asked to
 PAIRS_SHOWN_MAX: Final = 10
@@ -57,7 +59,7 @@ async def run_notices(launch: NoticesLaunch) -> None:
     try:
         engine = await asyncio.to_thread(AttachedEngine.open, Path(launch.control_path))
     except NobodyListens:
-        if os.getppid() != launch.engine_pid:  # it died before it could be looked at; else it has ended already
+        if await _has_died(launch.engine_pid, asked):  # before it could be looked at
             last = notice("stop", clock.wall_ns(), _death_text(launch))
             await _tell_last(targets, last, FLUSH_AFTER_DEATH_S)
             await _close(targets)
@@ -178,6 +180,19 @@ class Teller:
         except (NobodyListens, KeyError, TypeError):
             return "the engine ends, and does not say why"
         return "the engine ends, as it was asked to" if reason == CLEAN else f"the engine ends: {reason}"
+
+
+async def _has_died(engine_pid: int, asked: asyncio.Event) -> bool:
+    """Whether the engine that answers no more has died: then this process gets another
+    parent, a moment after the sockets are closed. One that ends sets `asked`.
+    """
+    for _ in range(DYING_LOOKS_MAX):
+        if os.getppid() != engine_pid:
+            return True
+        if asked.is_set():
+            break
+        await _wait(asked, DYING_LOOK_S)
+    return False
 
 
 def _death_text(launch: NoticesLaunch) -> str:
