@@ -180,7 +180,7 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
     router.look_at_clock()
     if is_orphan:
         core.gate.feed_reason = "the private feed is gone with the engine"
-    core.shut("the engine is gone" if is_orphan else STOPPING)
+    core.end("the engine is gone" if is_orphan else STOPPING)
     policy = trading.on_engine_loss if is_orphan else trading.on_stop
     log.info("stopping", orders=len(core.own_to_end), policy=policy, orphan=is_orphan)
     with suppress(TimeoutError):

@@ -9,6 +9,7 @@ from engine.order_router.core.new_orders import EXPIRED_WAITING
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, CancelAll, Command, Submit, SubmitBatch
 from engine.orders.rings.reports import OrderReport
+from engine.processes.status_board import STOPPING
 from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
 from tests.order_router.world import World
@@ -91,6 +92,16 @@ def test_all_that_wait_are_dropped_by_a_cancel_of_all() -> None:
 
     assert states(world) == [R] * 4
     assert not any(order.is_open for order in world.exchange.orders)
+    assert world.rig.core.blotter.queued == {}
+
+
+def test_all_that_wait_are_told_of_the_end_of_the_router() -> None:
+    """Also where nothing is open that is to be canceled: nobody will send them, and their strategy asks in vain."""
+    world = crowded()
+    ask(world)
+    world.do(lambda: world.rig.core.end(STOPPING))
+
+    assert states(world) == [R] * 4
     assert world.rig.core.blotter.queued == {}
 
 

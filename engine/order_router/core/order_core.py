@@ -564,6 +564,12 @@ class OrderCore:
         self.gate.shut_reason = reason
         self.gate.tell()
 
+    def end(self, reason: str) -> None:
+        """Take no orders any more; those that wait to be sent are refused, for nobody will
+        send them."""
+        self.shut(reason)
+        self.new_orders.drop_all(None, "")
+
     def _on_journal(self, error: str) -> None:
         """Shut trading because the journal cannot be written. Empty `error`: it can be
         again, and trading opens. The mode stays what a person or the day's loss made it.
