@@ -845,7 +845,7 @@ class Blotter:
             case InDoubt(reason=reason):
                 self._move(order, E.DOUBT, reason)
             case Absent(reason=reason):
-                self._move(order, E.ABSENT, reason)
+                self._move(order, E.ABSENT, reason, ErrorKind.TRANSPORT)
             case AmendSent(amendment=amendment, deadline=deadline, kraken_time=kraken_time):
                 order.pending, order.amendment, order.reason, order.error = "amend", amendment, "", None
                 order.amend_deadline, order.amend_sent_at = deadline, kraken_time

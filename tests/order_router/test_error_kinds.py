@@ -130,6 +130,23 @@ def test_krakens_word_has_its_kind_after_a_death_too(dies):
     assert (order.error.kind, order.error.is_final) == (ErrorKind.FUNDS, True)
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_order_that_never_reached_kraken_has_a_kind_too(dies):
+    """Nobody has said no, but it is rejected, and may be sent again."""
+    world = world_with()
+    world.way = Way(["add_order"], there_ns=None)
+    ask(world)
+    world.run(120 * NS_PER_S)
+    if dies:
+        world.rig.begin_anew()
+        world.rig.core.begin()
+        world.run(NS_PER_S)
+    order = world.strategy.order(KEY)
+
+    assert order.state is OrderState.REJECTED
+    assert (order.error.kind, order.error.is_final) == (ErrorKind.TRANSPORT, False)
+
+
 def test_an_order_that_kraken_took_has_none():
     """Neither while it works nor at its end."""
     world = world_with()
