@@ -100,8 +100,6 @@ class Journal:
         self.torn_bytes = 0
         # Offset up to which the file system has reserved space; 0 if it reserves none.
         self.reserved_to = 0
-        # Records since it was opened.
-        self.records_written = 0
         self.errors = 0
 
     @classmethod
@@ -170,7 +168,6 @@ class Journal:
         else:
             self._end += written
             self._sequence += len(payloads)
-            self.records_written += len(payloads)
 
     def compact(self, snapshot: Snapshot, unwritten: Sequence[Record] = ()) -> None:
         """Begin a new segment with a snapshot of all records so far, and with those of them
@@ -212,7 +209,6 @@ class Journal:
         self._fd, self._segment, self._broken = fd, segment, ""
         self._snapshot_end = self._end = len(content)
         self._sequence += 1
-        self.records_written += 1
         self._reserve()
         self._remove_old()
 

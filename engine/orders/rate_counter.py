@@ -27,7 +27,6 @@ counts; no row, no cost.
 """
 
 _AMEND: Final[Ages] = ((5, 300), (10, 200), (15, 100))
-_EDIT: Final[Ages] = ((5, 600), (10, 500), (15, 400), (45, 200), (90, 100))
 _CANCEL: Final[Ages] = ((5, 800), (10, 600), (15, 500), (45, 400), (90, 200), (300, 100))
 
 ADD: Final = RateCost(100)
@@ -65,11 +64,6 @@ def tier_of(max_rate_count: int | None) -> Tier:
 def amend_cost(age_ns: int) -> RateCost:
     """The cost of amending an order whose creation or last amend was `age_ns` ago."""
     return RateCost(100 + _by_age(_AMEND, age_ns))
-
-
-def edit_cost(age_ns: int) -> RateCost:
-    """The cost of a cancel and a new order in one request."""
-    return RateCost(100 + _by_age(_EDIT, age_ns))
 
 
 def cancel_cost(age_ns: int) -> RateCost:

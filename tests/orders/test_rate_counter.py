@@ -21,14 +21,13 @@ from engine.orders.rate_counter import (
     amend_cost,
     batch_add_cost,
     cancel_cost,
-    edit_cost,
     tier_of,
 )
 from engine.units import NS_PER_S, MonoNs
 
 LIMITS = json.loads((Path(__file__).parents[1] / "data/kraken/private/rate_limits.json").read_text())["trading_engine"]
 T0 = MonoNs(5 * NS_PER_S)
-COSTS = {"amend_order": amend_cost, "edit_order": edit_cost, "cancel_order": cancel_cost}
+COSTS = {"amend_order": amend_cost, "cancel_order": cancel_cost}
 
 
 def at(seconds):

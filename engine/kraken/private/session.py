@@ -378,7 +378,7 @@ class PrivateSession:
         if method == "unsubscribe":
             return self._unsubscribed(stream, reply, now)
         if reply.success:
-            return self._confirmed(stream, reply)
+            return self._confirmed(reply)
         return self._refused(stream, (reply.error or "no reason given")[:DETAIL_CHARS_MAX], now)
 
     def _stream_of(self, reply: ChannelReply) -> Stream | None:
@@ -390,7 +390,7 @@ class PrivateSession:
         channel = reply.result.channel if reply.result and reply.req_id is None else None
         return self.streams.get(channel or "")
 
-    def _confirmed(self, stream: Stream, reply: ChannelReply) -> Sequence[PrivateEvent]:
+    def _confirmed(self, reply: ChannelReply) -> Sequence[PrivateEvent]:
         # The deadline stays: the channel is live only with its snapshot.
         self.liveness.is_subscribed = True
         if reply.result is not None and reply.result.maxratecount is not None:

@@ -20,7 +20,7 @@ from engine.kraken.rest.replies import ERROR_BYTES_MAX, RestRefusal, read_result
 from engine.kraken.rest.requests import has_trigger
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
-from engine.units import DIGITS_MAX, NS_PER_MS, WallNs
+from engine.units import DIGITS_MAX, WallNs
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -133,49 +133,10 @@ class _Trade(Struct):
     maker: Raw = _NOTHING
 
 
-class _Trades(Struct):
-    trades: dict[ShortText, _Trade]
-
-
-class OrderAmend(Struct, frozen=True, kw_only=True):
-    """One version of an order: the original, or the result of an amend."""
-
-    amend_id: str
-    amend_type: str
-    """original, user or restated."""
-    order_qty: Decimal
-    remaining_qty: Decimal | None
-    limit_price: Decimal | None
-    trigger_price: Decimal | None
-    display_qty: Decimal | None
-    post_only: bool
-    reason: str | None
-    at: WallNs
-
-
-class _Amend(Struct):
-    amend_id: str
-    amend_type: str
-    order_qty: Decimal
-    remaining_qty: Decimal | None = None
-    limit_price: Decimal | None = None
-    trigger_price: Decimal | None = None
-    display_qty: Decimal | None = None
-    post_only: bool = False
-    reason: str | None = None
-    timestamp: Word = 0
-
-
-class _Amends(Struct):
-    amends: list[_Amend]
-
-
 _decode_open_orders = Reader(_OpenOrders, strict=False, is_bounded=True)
 _decode_closed_orders = Reader(_ClosedOrders, strict=False, is_bounded=True)
 _decode_query_orders = Reader(dict[ShortText, _Order], strict=False, is_bounded=True)
-_decode_trades_history = Reader(_Trades, strict=False, is_bounded=True)
 _decode_query_trades = Reader(dict[ShortText, _Trade], strict=False, is_bounded=True)
-_decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
 
 
 def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
@@ -218,40 +179,10 @@ def read_query_order_reports(status: int, body: bytes, pairs: RestPairs) -> Rest
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _report, status)
 
 
-def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
-    """The reply to TradesHistory: one page of fills, the newest first, as the executions
-    channel would tell them.
-    """
-    answer = read_result(status, body, _decode_trades_history)
-    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.trades, pairs, _fill, status)
-
-
 def read_query_trades(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
     """The reply to QueryTrades."""
     answer = read_result(status, body, _decode_query_trades)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _fill, status)
-
-
-def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmend, ...]:
-    """The reply to OrderAmends: the original first."""
-    answer = read_result(status, body, _decode_order_amends)
-    if isinstance(answer, RestRefusal):
-        return answer
-    return tuple(
-        OrderAmend(
-            amend_id=row.amend_id,
-            amend_type=row.amend_type,
-            order_qty=row.order_qty,
-            remaining_qty=row.remaining_qty,
-            limit_price=row.limit_price,
-            trigger_price=row.trigger_price,
-            display_qty=row.display_qty,
-            post_only=row.post_only,
-            reason=row.reason,
-            at=WallNs(row.timestamp * NS_PER_MS),
-        )
-        for row in answer.amends
-    )
 
 
 def _read_rows(
@@ -356,13 +287,6 @@ class RestPlaced(Struct, frozen=True):
     description: str
 
 
-class RestEdited(Struct, frozen=True):
-    """The result of EditOrder: the new order, and the one that it replaced."""
-
-    order_id: str
-    original_order_id: str
-
-
 class RestCanceled(Struct, frozen=True):
     """The result of a cancel: how many orders, and whether Kraken is still canceling."""
 
@@ -405,13 +329,6 @@ class _Amended(Struct):
     amend_id: ShortText
 
 
-class _Edited(Struct):
-    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
-
-    txid: ShortText = ""
-    originaltxid: ShortText = ""
-
-
 class _Canceled(Struct):
     count: Word
     pending: bool | int = False
@@ -425,7 +342,6 @@ class _Switch(Struct):
 _decode_placed = Reader(_Placed, strict=False, is_bounded=True)
 _decode_batch = Reader(_Batch, strict=False, is_bounded=True)
 _decode_amended = Reader(_Amended, strict=False, is_bounded=True)
-_decode_edited = Reader(_Edited, strict=False, is_bounded=True)
 _decode_canceled = Reader(_Canceled, strict=False, is_bounded=True)
 _decode_switch = Reader(_Switch, strict=False, is_bounded=True)
 
@@ -455,12 +371,6 @@ def read_amend_order(status: int, body: bytes) -> RestRefusal | str:
     """The reply to AmendOrder: the amend's id."""
     answer = read_result(status, body, _decode_amended)
     return answer if isinstance(answer, RestRefusal) else answer.amend_id
-
-
-def read_edit_order(status: int, body: bytes) -> RestRefusal | RestEdited:
-    """The reply to EditOrder."""
-    answer = read_result(status, body, _decode_edited)
-    return answer if isinstance(answer, RestRefusal) else RestEdited(answer.txid, answer.originaltxid)
 
 
 def read_cancel(status: int, body: bytes) -> RestRefusal | RestCanceled:

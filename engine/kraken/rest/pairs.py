@@ -127,10 +127,3 @@ class RestPairs:
         """The v2 symbol of a pair in REST's name; None when it is not known."""
         pair = self.find(name)
         return pair.symbol if pair else None
-
-    def order_name(self, symbol: str) -> str:
-        """The pair's name in an order: its altname; the symbol, which Kraken accepts too,
-        when it is not known.
-        """
-        pair = self.find(symbol)
-        return pair.altname if pair else symbol

@@ -279,13 +279,6 @@ class AssetBalance(Struct, frozen=True):
         return self.balance + self.credit - self.credit_used - self.hold_trade
 
 
-class FeeRates(Struct, frozen=True):
-    """The account's own fees of one pair, in per cent."""
-
-    taker_pct: Decimal
-    maker_pct: Decimal
-
-
 class _ExtendedBalance(Struct):
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("hold_trade", "credit", "credit_used"))
 
@@ -293,15 +286,6 @@ class _ExtendedBalance(Struct):
     hold_trade: Decimal = Decimal(0)
     credit: Decimal = Decimal(0)
     credit_used: Decimal = Decimal(0)
-
-
-class _Fee(Struct):
-    fee: Decimal
-
-
-class _Volume(Struct):
-    fees: dict[str, _Fee] | None = None
-    fees_maker: dict[str, _Fee] | None = None
 
 
 class _Token(Struct):
@@ -313,7 +297,6 @@ _decode_token = Reader(_Token)
 _decode_key = Reader(dict[str, Any])
 _decode_balance = Reader(dict[str, Decimal], is_bounded=True)
 _decode_balance_ex = Reader(dict[str, _ExtendedBalance], is_bounded=True)
-_decode_volume = Reader(_Volume, is_bounded=True)
 
 
 def read_websockets_token(status: int, body: bytes) -> RestRefusal | WebSocketToken:
@@ -366,17 +349,3 @@ def read_balance_ex(status: int, body: bytes) -> RestRefusal | tuple[AssetBalanc
         AssetBalance(v2_asset(asset), row.balance, row.hold_trade, row.credit, row.credit_used)
         for asset, row in answer.items()
     )
-
-
-def read_trade_volume(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | dict[str, FeeRates]:
-    """The reply to TradeVolume: fees by symbol. A pair without maker fees has the taker's
-    for both.
-    """
-    answer = read_result(status, body, _decode_volume)
-    if isinstance(answer, RestRefusal):
-        return answer
-    makers = answer.fees_maker or {}
-    return {
-        pairs.symbol(name) or name: FeeRates(row.fee, makers[name].fee if name in makers else row.fee)
-        for name, row in (answer.fees or {}).items()
-    }

@@ -24,10 +24,8 @@ from engine.kraken.rest.signing import Signer
 from engine.kraken.trading.order_requests import (
     BATCH_ADD_MAX,
     BATCH_ADD_MIN,
-    BATCH_CANCEL_MAX,
     DEAD_MAN_S_MAX,
     BatchRow,
-    OrderEdit,
 )
 from engine.orders.amounts import usual_limit_type, usual_trigger_type
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
@@ -150,11 +148,6 @@ def balance_ex() -> RestRequest:
     return _private("BalanceEx")
 
 
-def trade_volume(pairs: Sequence[str] = ()) -> RestRequest:
-    """Ask for the account's volume of 30 days, and its fees for these pairs."""
-    return _private("TradeVolume", {"pair": ",".join(pairs)} if pairs else {})
-
-
 # --- the state of orders
 
 
@@ -203,28 +196,11 @@ def query_orders(order_ids: Sequence[str], *, trades: bool = True) -> RestReques
     return _private("QueryOrders", {"txid": ",".join(order_ids), "trades": trades, "consolidate_taker": False})
 
 
-def trades_history(*, start_s: int | None = None, end_s: int | None = None, offset: int = 0) -> RestRequest:
-    """Ask for fifty fills, newest first; each on its own, as in the executions channel."""
-    fields: Fields = {"type": "all", "trades": False, "consolidate_taker": False, "without_count": True}
-    if start_s is not None:
-        fields["start"] = start_s
-    if end_s is not None:
-        fields["end"] = end_s
-    if offset:
-        fields["ofs"] = offset
-    return _private("TradesHistory", fields)
-
-
 def query_trades(trade_ids: Sequence[str]) -> RestRequest:
     """Ask for up to twenty fills by their execution ids."""
     if not 1 <= len(trade_ids) <= QUERY_TRADES_MAX:
         raise MisuseError(f"QueryTrades takes 1 to {QUERY_TRADES_MAX} ids, not {len(trade_ids)}")
     return _private("QueryTrades", {"txid": ",".join(trade_ids), "trades": False})
-
-
-def order_amends(order_id: str) -> RestRequest:
-    """Ask for every amend of one order, the original first."""
-    return _private("OrderAmends", {"order_id": order_id})
 
 
 # --- trading
@@ -292,28 +268,6 @@ def amend_order(
     return _change("AmendOrder", fields)
 
 
-def edit_order(edit: OrderEdit, *, pair: RestPair, order_type: str, deadline: WallNs) -> RestRequest:
-    """Cancel an order and place a changed one. The order's type decides which of the two
-    prices is its limit.
-    """
-    fields: Fields = {"txid": edit.order_id, "pair": pair.altname}
-    if edit.qty is not None:
-        fields["volume"] = units_text(edit.qty, edit.qty_decimals)
-    limit = None if edit.limit_price is None else units_text(edit.limit_price, edit.price_decimals)
-    fields |= _prices(order_type, limit, edit.trigger)
-    if edit.display_qty is not None:
-        fields["displayvol"] = units_text(edit.display_qty, edit.qty_decimals)
-    if edit.order_userref is not None:
-        fields["userref"] = edit.order_userref
-    if edit.reduce_only:
-        fields["reduce_only"] = True
-    fields |= _flags(post_only=edit.post_only, fee_preference=edit.fee_preference, is_cash=False)
-    fields["deadline"] = time_ms_text(deadline)
-    if edit.validate:
-        fields["validate"] = True
-    return _change("EditOrder", fields)
-
-
 def cancel_order(
     *, order_id: str | None = None, cl_ord_id: str | None = None, userref: int | None = None
 ) -> RestRequest:
@@ -324,18 +278,6 @@ def cancel_order(
     if cl_ord_id is not None:
         return _change("CancelOrder", {"cl_ord_id": cl_ord_id})
     return _change("CancelOrder", {"txid": given[0]})
-
-
-def cancel_order_batch(*, order_ids: Sequence[str] = (), cl_ord_ids: Sequence[str] = ()) -> RestRequest:
-    """Cancel up to fifty orders; the answer only counts them."""
-    if not 1 <= len(order_ids) + len(cl_ord_ids) <= BATCH_CANCEL_MAX:
-        raise MisuseError(f"a batch cancels 1 to {BATCH_CANCEL_MAX} orders, not {len(order_ids) + len(cl_ord_ids)}")
-    fields: Fields = {}
-    if order_ids:
-        fields["orders"] = list(order_ids)
-    if cl_ord_ids:
-        fields["cl_ord_ids"] = list(cl_ord_ids)
-    return _change("CancelOrderBatch", fields)
 
 
 def cancel_all() -> RestRequest:

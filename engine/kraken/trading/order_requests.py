@@ -27,7 +27,7 @@ from engine.kraken.connection.number_text import (
 from engine.native import ORDERS
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
 from engine.timestamps import second_text
-from engine.units import NS_PER_MS, NS_PER_S, PriceTicks, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 BATCH_ADD_MIN, BATCH_ADD_MAX = 2, 15
 BATCH_CANCEL_MIN, BATCH_CANCEL_MAX = 2, 50
@@ -45,26 +45,6 @@ class BatchRow(Struct, frozen=True):
     intent: OrderIntent
     cl_ord_id: str | None = None
     order_userref: int | None = None
-
-
-class OrderEdit(Struct, frozen=True, kw_only=True):
-    """The fields that edit_order can change. It makes a new order: queue position, ids and
-    fills stay with the old one.
-    """
-
-    order_id: str
-    symbol: str
-    price_decimals: int
-    qty_decimals: int
-    qty: QtyLots | None = None
-    limit_price: PriceTicks | None = None
-    display_qty: QtyLots | None = None
-    fee_preference: str | None = None
-    order_userref: int | None = None
-    post_only: bool = False
-    reduce_only: bool = False
-    trigger: Trigger | None = None
-    validate: bool = False
 
 
 def add_order(
@@ -180,33 +160,6 @@ def amend_order(
         parts.append('"post_only":true')
     parts.append(f'"deadline":"{time_ms_text(deadline)}"')
     return _request("amend_order", parts, token, req_id)
-
-
-def edit_order(edit: OrderEdit, *, deadline: WallNs, token: str, req_id: int) -> bytes:
-    """Cancel an order and place a changed one in one request. It is older than amend_order,
-    which is preferable.
-    """
-    parts = [f'"order_id":{quoted(edit.order_id)}', f'"symbol":{quoted(edit.symbol)}']
-    if edit.qty is not None:
-        parts.append(f'"order_qty":{units_number(edit.qty, edit.qty_decimals)}')
-    if edit.limit_price is not None:
-        parts.append(f'"limit_price":{units_number(edit.limit_price, edit.price_decimals)}')
-    if edit.display_qty is not None:
-        parts.append(f'"display_qty":{units_number(edit.display_qty, edit.qty_decimals)}')
-    if edit.fee_preference is not None:
-        parts.append(f'"fee_preference":{quoted(edit.fee_preference)}')
-    if edit.order_userref is not None:
-        parts.append(f'"order_userref":{_userref(edit.order_userref)}')
-    if edit.post_only:
-        parts.append('"post_only":true')
-    if edit.reduce_only:
-        parts.append('"reduce_only":true')
-    if edit.trigger is not None:
-        parts.append(_triggers(edit.trigger))
-    if edit.validate:
-        parts.append('"validate":true')
-    parts.append(f'"deadline":"{time_ms_text(deadline)}"')
-    return _request("edit_order", parts, token, req_id)
 
 
 def cancel_order(

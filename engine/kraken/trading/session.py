@@ -54,7 +54,7 @@ GIVEN_UP_MAX = 8192  # requests remembered after their time, so that a late answ
 POLL_INTERVAL_NS = 100 * NS_PER_MS
 RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a first attempt to subscribe that was refused
 RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
-ADDS = ("add_order", "batch_add", "edit_order")
+ADDS = ("add_order", "batch_add")
 CHANNEL_METHODS = ("subscribe", "unsubscribe")
 
 NO_EVENTS: tuple[TradingEvent, ...] = ()
@@ -438,7 +438,7 @@ def _warnings(row: ResultRow) -> tuple[str, ...]:
 def _meaning_for(method: str, error: str | None) -> Meaning:
     """The meaning of an error for a request of this kind."""
     what = meaning(error) if error else NO_ANSWER
-    if what.outcome is Outcome.NOT_OPEN and method in ADDS[:2]:
+    if what.outcome is Outcome.NOT_OPEN and method in ADDS:
         # "Unknown order" in reply to a new order says nothing reliable about it.
         return Meaning(Outcome.UNKNOWN, what.kind, what.advice)
     return what

@@ -98,7 +98,6 @@ class Outcome(msgspec.Struct, gc=False):
     fills: list[Fill]
     changes: list[LevelChange]
     resting_qty: QtyLots = QtyLots(0)  # of this order when the action is over, hidden part included
-    left_qty: QtyLots = QtyLots(0)  # of this order: neither traded nor resting, so canceled
     self_met: bool = False  # it met an order of the same client, and that ended it
     expelled: list[Order] = []  # orders of the same client that were canceled, as they were before
     refilled: list[Refill] = []  # icebergs that showed their next part
@@ -186,8 +185,6 @@ class OrderBook:
         self._take(order, outcome, price, stp)
         if rest and not outcome.self_met:
             self._rest(order, outcome)
-        else:
-            outcome.left_qty = order.open_qty
         return outcome
 
     def market(
@@ -199,7 +196,6 @@ class OrderBook:
         order = self._new_order(owner, side, PriceTicks(0), qty)
         outcome = Outcome(order.order_id, "market", [], [])
         self._take(order, outcome, worst, stp)
-        outcome.left_qty = order.open_qty
         return outcome
 
     def cancel(self, order_id: int) -> Outcome:
@@ -248,7 +244,7 @@ class OrderBook:
         order.price, order.open_qty, order.hidden_qty = new_price, QtyLots(new_qty), QtyLots(0)
         self._take(order, outcome, new_price, stp)
         if outcome.self_met:
-            outcome.resting_qty, outcome.left_qty = QtyLots(0), order.open_qty
+            outcome.resting_qty = QtyLots(0)
         else:
             self._rest(order, outcome)
         return outcome

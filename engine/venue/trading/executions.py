@@ -42,7 +42,7 @@ def usd_decimals(pair: PairSpec) -> int:
 
 
 @lru_cache(maxsize=1024)
-def pair_text(symbol: str, price_decimals: int, qty_decimals: int, cost_decimals: int, usd: int) -> PairText:
+def pair_text(price_decimals: int, qty_decimals: int, cost_decimals: int, usd: int) -> PairText:
     """The writers of a pair with these precisions."""
     return PairText(
         number_text(price_decimals), number_text(qty_decimals), number_text(cost_decimals), number_text(usd)
@@ -50,7 +50,7 @@ def pair_text(symbol: str, price_decimals: int, qty_decimals: int, cost_decimals
 
 
 def _text_of(pair: PairSpec) -> PairText:
-    return pair_text(pair.symbol, pair.price_decimals, pair.qty_decimals, pair.cost_decimals, usd_decimals(pair))
+    return pair_text(pair.price_decimals, pair.qty_decimals, pair.cost_decimals, usd_decimals(pair))
 
 
 def _quoted(text: str) -> str:

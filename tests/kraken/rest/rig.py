@@ -32,24 +32,17 @@ READERS = {
     "CancelOrder": "read_cancel",
     "CancelOrderBatch": "read_cancel",
     "ClosedOrders": "read_closed_orders",
-    "EditOrder": "read_edit_order",
     "GetApiKeyInfo": "read_api_key_info",
     "GetWebSocketsToken": "read_websockets_token",
     "OpenOrders": "read_open_orders",
-    "OrderAmends": "read_order_amends",
     "QueryOrders": "read_query_orders",
     "QueryTrades": "read_query_trades",
     "SystemStatus": "read_system_status",
     "Time": "read_time",
-    "TradeVolume": "read_trade_volume",
-    "TradesHistory": "read_trades_history",
 }
 
 
-WITH_PAIRS = {
-    "read_closed_orders", "read_open_orders", "read_query_orders", "read_query_trades", "read_trades_history",
-    "read_trade_volume",
-}  # fmt: skip
+WITH_PAIRS = {"read_closed_orders", "read_open_orders", "read_query_orders", "read_query_trades"}
 
 
 FILES = [

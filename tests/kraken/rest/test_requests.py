@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.errors import MisuseError
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import TOKENIZED, RestPair, RestPairs, v2_asset
-from engine.kraken.trading.order_requests import BatchRow, OrderEdit
+from engine.kraken.trading.order_requests import BatchRow
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import NS_PER_S
 
@@ -112,24 +112,16 @@ def test_the_documented_batch_can_be_said():
     assert ours(request, without=["deadline"]) == wanted
 
 
-def test_the_documented_amend_and_edit_can_be_said():
+def test_the_documented_amend_can_be_said():
     amend = rest_requests.amend_order(
         Amendment(price_decimals=0, qty_decimals=2, qty=125), cl_ord_id=CL_ORD_ID, deadline=DEADLINE
     )
-    edit = OrderEdit(order_id="OHYO67-6LP66-HMQ437", symbol="BTC/USD", price_decimals=0, qty_decimals=2, qty=125,
-                     limit_price=26_500,
-                     trigger=Trigger(Decimal(27_500)))  # fmt: skip
-    request = rest_requests.edit_order(edit, pair=PAIR, order_type="stop-loss-limit", deadline=DEADLINE)
 
     assert ours(amend, without=["deadline"]) == documented("AmendOrder")
-    assert ours(request, without=["deadline"]) == documented("EditOrder")
 
 
 OTHERS = {
     "CancelOrder": (rest_requests.cancel_order(order_id="OHYO67-6LP66-HMQ437"), {"pair"}),
-    "CancelOrderBatch": (
-        rest_requests.cancel_order_batch(order_ids=["OP5V2Y-RYKVL-ET3V3B", "OP5V2Y-7YKVL-ET3V3B"]), set()
-    ),
     "CancelAll": (rest_requests.cancel_all(), set()),
     "CancelAllOrdersAfter": (rest_requests.cancel_all_orders_after(120), set()),
     "GetWebSocketsToken": (rest_requests.get_websockets_token(), set()),
@@ -137,10 +129,7 @@ OTHERS = {
     "BalanceEx": (rest_requests.balance_ex(), {"rebase_multiplier"}),
     "GetApiKeyInfo": (rest_requests.get_api_key_info(), {"otp"}),
     "OpenOrders": (rest_requests.open_orders(cl_ord_id="9cc788d8-9c00-4b25-94d3-26d93603948d"), set()),
-    "OrderAmends": (rest_requests.order_amends("OVITN3-BFK3H-63K37C"), set()),
-    "TradesHistory": (rest_requests.trades_history(), {"consolidate_taker", "without_count"}),
     "QueryTrades": (rest_requests.query_trades(["L2QE42-IGSZ3-WEVTLK", " STMH53C-C54CG-4SO42I"]), set()),
-    "TradeVolume": (rest_requests.trade_volume(["XXBT/ZUSD", " XETH/ZEUR"]), set()),
     "ClosedOrders": (
         rest_requests.closed_orders(cl_ord_id="9cc788d8-9c00-4b25-94d3-26d93603948d", start_s=1695728276),
         {"end", "closetime", "consolidate_taker", "without_count"},
@@ -327,7 +316,6 @@ def test_a_pair_is_found_by_any_of_its_names():
 
     assert {pairs.symbol(name) for name in ("XXBTZUSD", "XBTUSD", "BTC/USD", "XBT/USD")} == {"BTC/USD"}
     assert pairs.symbol("NOSUCH") is None
-    assert (pairs.order_name("BTC/USD"), pairs.order_name("NEW/USD")) == ("XBTUSD", "NEW/USD")
 
 
 NAMING = json.loads((DATA / "naming.json").read_text())

@@ -13,7 +13,7 @@ from engine.errors import MisuseError
 from engine.kraken.connection.number_text import quoted
 from engine.kraken.private import requests as private_requests
 from engine.kraken.trading import order_requests
-from engine.kraken.trading.order_requests import BatchRow, LimitOrderText, OrderEdit, PortableLimitOrderText
+from engine.kraken.trading.order_requests import BatchRow, LimitOrderText, PortableLimitOrderText
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import DIGITS_MAX, NS_PER_S, UNITS_MAX, decimal_units
 
@@ -108,23 +108,6 @@ def test_every_documented_amend_order_can_be_said(request_):
     )
     ids = {name: params[name] for name in ("order_id", "cl_ord_id") if name in params}
     frame = order_requests.amend_order(amendment, **ids, deadline=DEADLINE, token=params["token"], req_id=1)
-    ours, theirs = said(params, exact(frame)["params"])
-
-    assert ours == theirs
-
-
-@pytest.mark.parametrize("request_", asked("edit_order"))
-def test_every_documented_edit_order_can_be_said(request_):
-    params = request_["params"]
-    edit = OrderEdit(
-        order_id=params["order_id"],
-        symbol=params["symbol"],
-        price_decimals=DECIMALS,
-        qty_decimals=DECIMALS,
-        qty=units(params.get("order_qty")),
-        limit_price=units(params.get("limit_price")),
-    )
-    frame = order_requests.edit_order(edit, deadline=DEADLINE, token=params["token"], req_id=1)
     ours, theirs = said(params, exact(frame)["params"])
 
     assert ours == theirs
