@@ -20,7 +20,7 @@ from engine.errors import ConfigError
 from engine.order_router.settings import core_settings
 from engine.strategy.loader import load_class
 
-EXAMPLE = Path(config_module.__file__).parent / "strategy" / "examples" / "engine.toml"
+EXAMPLE = Path(config_module.__file__).parent.parent / "strategy" / "examples" / "engine.toml"
 
 
 @pytest.fixture(scope="module")

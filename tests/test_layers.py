@@ -23,7 +23,6 @@ LAYERS = {
         "prctl",
         "readable",
         "secret",
-        "private_text",
         "wide",
     ),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
