@@ -209,7 +209,7 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
     for owner, method, name in (
         (path.session, "receive", "session"), (path, "answer", "router"), (path, "news", "desk"),
         (path, "execute", "private_feed"), (path, "route", "router"), (path.feed_session, "receive", "session"),
-        (path.core.records, "write", "journal"), (path.blotter, "apply", "blotter"),
+        (path.core.records, "write_intent", "journal"), (path.blotter, "apply", "blotter"),
         (path.blotter, "on_execution", "decide"), (path.blotter, "on_acknowledged", "decide"),
         (path.core.records.outboxes["Bench"], "send", "report"),
     ):  # fmt: skip

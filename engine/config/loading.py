@@ -63,8 +63,8 @@ def override(config: Config, options: Mapping[str, str] | None = None, /, **chan
 
 
 def _single_settings(config: Config, changes: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The changes as (path, value) of single settings; a table gives one for each setting in
-    it.
+    """The changes as (path, value) of single settings; a table gives one for each of its
+    own.
     """
     for path, value in changes.items():
         present: object = config

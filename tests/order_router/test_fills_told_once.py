@@ -132,7 +132,7 @@ def test_a_router_killed_between_journal_and_report_of_a_fill_has_it_told(
     """Written, and neither applied nor told: the next router tells it, in its place, and no other one twice."""
     for number in range(FILLS):
         if number == victim:
-            trading.records.write([filled(number)], is_fact=True)
+            trading.records.write_facts([filled(number)])
             trading.kill()
             trading.start()
         else:

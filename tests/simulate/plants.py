@@ -203,11 +203,8 @@ def _exit_beside_stop() -> Undo:
 def _journal_after_send() -> Undo:
     """Intent is written when the burst is over, behind the order's first byte."""
 
-    def write(before: Any) -> Any:
-        def write_later(self: Any, records: Sequence[Any], *, is_fact: bool = False) -> bool:
-            if is_fact:
-                written: bool = before(self, records, is_fact=True)
-                return written
+    def write(_: Any) -> Any:
+        def write_later(self: Any, records: Sequence[Any]) -> bool:
             self.plant_later = [*getattr(self, "plant_later", ()), *records]
             return True
 
@@ -217,12 +214,12 @@ def _journal_after_send() -> Undo:
         def write_now(self: OrderCore) -> None:
             later, self.records.plant_later = getattr(self.records, "plant_later", []), []  # type: ignore[attr-defined]
             if later:
-                self.records.write(later, is_fact=True)
+                self.records.write_facts(later)
             before(self)
 
         return write_now
 
-    return _all(_patch(OrderRecords, "write", write), _patch(OrderCore, "end_burst", end))
+    return _all(_patch(OrderRecords, "write_intent", write), _patch(OrderCore, "end_burst", end))
 
 
 def _segment_left_behind() -> Undo:

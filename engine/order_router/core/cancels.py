@@ -129,7 +129,7 @@ class OrderCancels:
             if order.pending != "cancel" and not (order.pending and order.cancel_wanted)
         ]
         if records:
-            self._records.write(records, is_fact=True)
+            self._records.write_facts(records)
         left: list[Sequence[TrackedOrder]] = []
         for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
             left += self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])

@@ -147,26 +147,35 @@ class OrderRecords:
 
     # --- in
 
-    def write(self, records: Sequence[Record], *, is_fact: bool = False) -> bool:
-        """Append records to the journal; False if the write failed, and then an intent must
-        not be sent. With `is_fact` the records are queued on failure, written later, and
-        the result is True.
+    def write_intent(self, records: Sequence[Record]) -> bool:
+        """Append to the journal what is about to be sent. False if the write failed: then
+        it must not be sent.
         """
         try:
             if self._unwritten:
                 self._write_unwritten()
-            if len(records) == 1:
-                self._journal.append(records[0])
-            else:
-                self._journal.append_all(records)
+            self._journal.append_all(records)
         except JournalError as error:
-            self._failed(records if is_fact else (), str(error))
-            return is_fact
+            self._failed((), str(error))
+            return False
         self._wrote(len(records))
         return True
 
+    def write_facts(self, records: Sequence[Record]) -> None:
+        """Append to the journal what has happened anyway. If the write fails the records
+        are queued and written later.
+        """
+        try:
+            if self._unwritten:
+                self._write_unwritten()
+            self._journal.append_all(records)
+        except JournalError as error:
+            self._failed(records, str(error))
+        else:
+            self._wrote(len(records))
+
     def write_encoded(self, payload: bytes) -> bool:
-        """`write` of one intent, as `encode_record` encodes it."""
+        """`write_intent` of one record, as `encode_record` encodes it."""
         # Hot: an order that is not written yet waits for it.
         try:
             if self._unwritten:
@@ -197,7 +206,7 @@ class OrderRecords:
         unknown.
         """
         if records:
-            self.write(records, is_fact=True)
+            self.write_facts(records)
             for record in records:
                 self.apply(record, received_at)
         if self.blotter.quarantined > self._quarantined_told:
@@ -209,7 +218,7 @@ class OrderRecords:
         """Journal and apply an intent. False if the journal cannot be written; then nothing
         is applied.
         """
-        if not self.write(records):
+        if not self.write_intent(records):
             return False
         for record in records:
             self.apply(record)
@@ -329,7 +338,7 @@ class OrderRecords:
             if self._now.mono >= self._segment_at:
                 self.begin_segment()
         elif self._unwritten:
-            self.write((), is_fact=True)
+            self.write_facts(())
         else:
             # Orders alone found it so, and were refused. Only a write shows that it can be
             # written again: this one says what holds anyway.

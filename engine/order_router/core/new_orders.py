@@ -326,7 +326,7 @@ class NewOrders:
             Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals, parent)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
-        if not self._records.write(records):
+        if not self._records.write_intent(records):
             self._refuse(strategy, orders, self._unwritten)
             return
         why_not = NO_CONNECTION
@@ -452,7 +452,7 @@ class NewOrders:
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         record = AmendSent(order.key, command.amendment, at, deadline, self._kraken.now())
-        if not self._records.write((record,)):
+        if not self._records.write_intent((record,)):
             self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
         is_sent, why_not = False, NO_CONNECTION

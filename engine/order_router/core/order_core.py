@@ -103,7 +103,7 @@ def build(
     core = OrderCore(settings, ports, blotter)
     core.records.recount(written_in_run)
     if unwritten:
-        core.records.write(unwritten, is_fact=True)
+        core.records.write_facts(unwritten)
     return core
 
 
