@@ -82,8 +82,8 @@ class Context(Protocol):
     def ticker(self, symbol: str) -> Ticker | None:
         """The newest ticker of a pair; None before the first. KeyError as for `book`.
 
-        `age_s` says how long ago it was last known to be true: while the pair is live, that
-        is when Kraken was last heard of, whether the ticker has changed or not.
+        `age_s` is the time since the ticker was last confirmed: while the pair is live, the
+        time since Kraken's last frame, whether the ticker has changed or not.
         """
         ...
 
@@ -93,23 +93,23 @@ class Context(Protocol):
         ...
 
     def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
-        """The newest candle of a pair: of one interval, or of the shortest; None before the
-        first.
+        """The newest candle of a pair, of one interval or, without `interval_min`, of the
+        shortest; None before the first.
 
-        Of an interval that `feed.candle_intervals_min` has not there is none ever, and the
-        log says so. KeyError as for `book`.
+        For an interval that is not in `feed.candle_intervals_min` it is always None, and
+        an error is logged. KeyError as for `book`.
         """
         ...
 
     def candles(self, symbol: str, interval_min: int = 1, count: int = 720) -> Sequence[Candle]:
-        """The last candles of a pair and interval that this strategy was told, oldest
-        first, at most `count`; the last one may be forming.
+        """The last candles of a pair and interval that this strategy received, oldest
+        first, at most `count`; the last one may still be forming.
 
-        At most 720 are kept. Soon after the start those of `feed.candle_history` come from
-        REST. Intervals without trades have none, and one whose trades are not all known is
-        not among those that are `closed`. When the strategy has fallen so far behind that
-        it was not told of the end of one, they begin anew. An interval that
-        `feed.candle_intervals_min` has not has none ever, and the log says so. KeyError as
+        At most 720 are kept. Soon after the start those of `feed.candle_history` arrive
+        from REST. An interval without trades has no candle, and one with trades missing is
+        never `closed`. After a gap in which the strategy missed the end of a candle, the
+        list starts again from the newest. For an interval that is not in
+        `feed.candle_intervals_min` it is always empty, and an error is logged. KeyError as
         for `book`.
         """
         ...
@@ -120,25 +120,26 @@ class Context(Protocol):
         ...
 
     def subscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
-        """Follow a pair from now on, or further channels of it: book, trade, ticker,
-        candle; without `channels` those that the configuration follows.
+        """Follow a pair, or further channels of it: book, trade, ticker, candle; without
+        `channels` those that the configuration follows.
 
-        Returns at once, and does nothing about what is followed already. `on_feed_state`
-        tells how it goes on: live with the first verified book, or unsubscribed, with
-        Kraken's reason, when it refuses the pair. False, and `on_feed_state` is called with
-        a sentence that says what to change, for arguments that cannot be right. See
-        `feed.pairs_added_max`.
+        Returns at once; channels that are already followed are unaffected. `on_feed_state`
+        reports the outcome: live with the first verified book, or unsubscribed, with
+        Kraken's reason, if Kraken refuses the pair. Returns False for invalid arguments,
+        and calls `on_feed_state` with a sentence that says what to change. The number of
+        pairs that can be added is limited by `feed.pairs_added_max`.
         """
         ...
 
     def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
-        """Follow a pair, or these channels of it, no more. Its open orders are untouched
-        and can be canceled, or amended to less; new ones, and other prices, are refused
-        until its book is subscribed again, and the targets of brackets wait for that too.
+        """Stop following a pair, or these channels of it; channels that are not followed
+        are ignored. False as for `subscribe`.
 
-        `on_feed_state` is called with unsubscribed when the book is no longer followed.
-        The pair leaves `symbols` with its last channel. What was told of a channel is
-        forgotten with it. What is not followed is left out. False as for `subscribe`.
+        `on_feed_state` is called with unsubscribed when the book is no longer followed, and
+        the pair leaves `symbols` with its last channel; data of a channel are discarded
+        with it. Open orders stay, and can be canceled or reduced. New orders and changes of
+        price are refused, and targets of brackets are suspended, until the pair's book is
+        subscribed again.
         """
         ...
 
@@ -170,20 +171,20 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, also of one that it has given back: by its own
-        fills, and with `positions = "account"` what the account held at the start.
+        """What the strategy holds of a pair, also of one that it no longer follows: by its
+        own fills, and with `positions = "account"` what the account held at the start.
 
-        Its `is_known` is False until the order router has told it, which is before orders
-        of the pair are taken. KeyError as for `book`, but not of a pair that an earlier run
-        had added, once its position or an open order was told.
+        `is_known` is False until the order router has reported the position, which it does
+        before it accepts orders of the pair. KeyError as for `book`, except for a pair
+        added in an earlier run, once its position or an open order has been reported.
         """
         ...
 
     def balance(self, asset: str) -> Balance | None:
         """One asset of the account, such as USD or BTC; all zero for one that is not held.
 
-        None until Kraken has told the balances, which is before orders are taken
-        (`trading.is_open`), and always in an engine that does not trade.
+        None until Kraken has sent the balances, which happens before orders are accepted
+        (`trading.is_open`); always None in an engine that does not trade.
         """
         ...
 
@@ -217,7 +218,7 @@ class Context(Protocol):
         ...
 
     def now(self) -> MonoNs:
-        """CLOCK_MONOTONIC, which stamps `received_at`, for durations.
+        """CLOCK_MONOTONIC in nanoseconds, the clock of `received_at`, for durations.
 
         In a replay, the capture's.
         """
@@ -253,17 +254,18 @@ class Strategy:
 
     def on_book(self, book: BookTop) -> Answer:
         """A pair's book changed, and its checksum verified; or, with `rest_books`, REST has
-        told one.
+        sent an unverified one.
 
         After a gap: the newest book of each pair.
         """
         return None
 
     def on_trade(self, trade: Trade) -> Answer:
-        """A trade of the market, told once.
+        """A trade of the market, reported once.
 
-        One that fell into an outage is told late, marked `history`, from Kraken's snapshot
-        of the last fifty. One that is missing there too is counted (`trades_missed`).
+        A trade missed during an outage is reported late, marked `history`, from Kraken's
+        snapshot of the last fifty. One that is not in the snapshot either is counted
+        (`trades_missed`).
         """
         return None
 
@@ -272,19 +274,18 @@ class Strategy:
         return None
 
     def on_candle(self, candle: Candle) -> Answer:
-        """A candle changed, or was closed: each interval of `feed.candle_intervals_min`.
+        """A candle changed or closed, for each interval of `feed.candle_intervals_min`.
 
-        `candle.closed` marks its final numbers. `candle.history` marks those of candles
-        that were over before they were known: from before the start, from an outage, or
-        corrected by a trade that came late. A candle that may be incomplete is never
-        `closed`.
+        `candle.closed` marks its final numbers. `candle.history` marks candles that had
+        ended before they were known: from before the start, from an outage, or corrected by
+        a late trade. A candle that may be incomplete is never `closed`.
         """
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:
         """A pair's book became live, stale, untrusted or unsubscribed. After `stale` no
-        book of the pair comes before `live`, after `unsubscribed` none at all. Also the
-        answer to a `Context.subscribe` that was refused, with the state as it is.
+        book of the pair is delivered before `live`; after `unsubscribed` none at all. Also
+        called, with the unchanged state, when a `Context.subscribe` was refused.
 
         It is also called, with LIVE and a reason that begins with "unproved:", when a pair
         has been silent for so long that its book is checked against a fresh snapshot; the
@@ -293,12 +294,11 @@ class Strategy:
         return None
 
     def on_pair(self, pair: Pair) -> Answer:
-        """Precision, increments, minimums or status of a pair changed, or are known for the
-        first time.
+        """Precision, increments, minimums or status of a pair changed, or became known.
 
-        `context.pair` returns the same from now on. The call comes before the pair's first
-        book, and before any book in a new precision. Open orders keep theirs. New orders
-        and amends must fit the pair as it is now; one that was on its way meanwhile is
+        `context.pair` returns the same values. The call comes before the pair's first book,
+        and before any book in a new precision. Open orders keep their precision. New orders
+        and amends must fit the new one; one that was in transit during the change is
         refused with a reason that says so, and can be rounded and sent again.
         """
         return None
@@ -313,17 +313,21 @@ class Strategy:
         return None
 
     def on_balance(self, balance: Balance) -> Answer:
-        """An asset of the account changed: by fills, deposits, or orders that hold it."""
+        """The account's balance of an asset changed: by fills, deposits or withdrawals, or
+        because open orders reserve a different amount.
+        """
         return None
 
     def on_trading(self, status: TradingStatus) -> Answer:
-        """Orders are taken again, not any more, or by REST with tighter limits (the mode
-        DEGRADED), as `status.reason` says."""
+        """Order acceptance changed: orders are accepted again, no longer accepted, or sent
+        by REST with tighter limits (the mode DEGRADED); `status.reason` says why.
+        """
         return None
 
     def on_notice(self, status: VenueStatus) -> Answer:
-        """Kraken's matching engine as a whole has changed its mode: online, cancel_only,
-        post_only or maintenance, as `context.venue_status` says from now on."""
+        """Kraken's matching engine as a whole changed its mode: online, cancel_only,
+        post_only or maintenance; `context.venue_status` has the new one.
+        """
         return None
 
     def on_connection(self, connection: Connection) -> Answer:
@@ -331,8 +335,9 @@ class Strategy:
         return None
 
     def on_error(self, error: ErrorReport) -> Answer:
-        """Something went wrong that no other callback tells: a process died, or a handler
-        of a program raised."""
+        """An error that no other callback reports: a process died, or a program's handler
+        raised.
+        """
         return None
 
     def on_timer(self) -> Answer:
@@ -340,13 +345,14 @@ class Strategy:
         return None
 
     def on_stop(self) -> Answer:
-        """Called after the last record, when the engine stops; not of a strategy that was
-        halted.
+        """Called after the last record, when the engine stops; not called for a strategy
+        that was halted.
 
-        By then the engine has canceled the open orders or kept them, as `trading.on_stop`
-        says: an order that is asked for here is REFUSED, and a cancel of one that was kept
-        is logged as a mistake. Of orders that are refused from then on, also by an
-        `on_order` that tells what became of the last ones, no `on_order` tells.
+        By then the engine has canceled the open orders or kept them, according to
+        `trading.on_stop`. An order submitted here is REFUSED, and a cancel of an order that
+        was kept is logged as an error. `on_order` is not called for orders refused from
+        this point on, including those submitted by an `on_order` that reports the end of
+        the last orders.
         """
         return None
 
@@ -381,17 +387,18 @@ class Strategy:
     def amend(self, order: Order, **options: Unpack[AmendOptions]) -> bool:
         """Change an open order in place: `qty` (filled part included), `limit`, and so on.
 
-        Less quantity keeps the place in the queue; another price or more quantity loses it.
-        It may be called at every tick: an amend behind another of the same order, or beyond
-        what Kraken's rate counter and [risk] allow, waits until it can be sent, and the
-        newest wins. Returns False when the order cannot be amended, which `is_working`
-        tells beforehand: it is over, or a cancel of it is under way. Returns False, too,
-        when the change is invalid: then `order.reason` says why, and `on_order` is called.
+        A smaller quantity keeps the order's place in the queue; another price or a larger
+        quantity loses it. It may be called at every tick: an amend that must wait, behind
+        another of the same order or for Kraken's rate counter and [risk], is sent as soon
+        as possible, and a newer amend replaces it. Returns False if the order cannot be
+        amended because it is over or is being canceled (`is_working` tells beforehand).
+        Also returns False if the change is invalid: then `order.reason` says why, and
+        `on_order` is called.
         """
         return self.context.amend(order, options)
 
     def cancel(self, *orders: Order) -> None:
-        """Cancel orders; those that are over already are skipped.
+        """Cancel orders; those that are already over are skipped.
 
         A list of orders counts as its orders. Arguments that are not orders are logged and
         skipped; the others are canceled.

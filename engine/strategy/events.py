@@ -1,4 +1,4 @@
-"""What is told of the engine itself: connections, and what went wrong."""
+"""Events of the engine itself: its connections, and errors."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from engine.units import WallNs
 
 
 class ErrorReport(Struct, frozen=True):
-    """Something went wrong that is neither an order's nor a pair's own news."""
+    """An error that belongs to no order and no pair."""
 
     place: str
     """Where: the name of a process, a strategy, or a program's handler."""

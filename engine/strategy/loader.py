@@ -92,8 +92,9 @@ def parameters(cls: type[Strategy]) -> dict[str, Any]:
 
 
 def fingerprint(cls: type[Strategy]) -> str:
-    """The first 12 digits of the SHA-256 of the file that a class stands in; empty when it
-    has none."""
+    """The first 12 digits of the SHA-256 of the file that defines a class; empty if it has
+    none.
+    """
     try:
         return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()[:12]
     except (OSError, TypeError):
@@ -131,8 +132,9 @@ def _import_file(path: Path, target: str) -> ModuleType:
 
 
 def _of_another_strategy(folder: str) -> str | None:
-    """The file of a module that was imported from beside another strategy's file, though
-    one of its name lies in this folder; None without one."""
+    """The file of an imported module that lies beside another strategy's file although this
+    folder has a module of the same name; None if there is none.
+    """
     for name, module in list(sys.modules.items()):
         file, place = getattr(module, "__file__", None) or "", name.replace(".", "/")
         for end in (f"/{place}.py", f"/{place}/__init__.py"):
@@ -191,8 +193,9 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
 
 
 def _check_callbacks(cls: type[Strategy], name: str) -> None:
-    """StrategyError for a method `on_…` that is nearly a callback: misspelt, it would never
-    be called."""
+    """Raise StrategyError for a method `on_…` whose name resembles a callback's: misspelt,
+    it would never be called.
+    """
     for attribute in dir(cls):
         if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
             near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)

@@ -99,7 +99,7 @@ def decimal(_: Pair, name: str, given: Any) -> Decimal:
 
 
 def positive(pair: Pair, name: str, given: Any) -> Decimal:
-    """The same, above 0."""
+    """A number above 0, exact, with digits that can be sent."""
     number = decimal(pair, name, given)
     if number <= 0:
         raise ValueError(f"{name} must be a number above 0, not {shown(number)}")
@@ -107,9 +107,9 @@ def positive(pair: Pair, name: str, given: Any) -> Decimal:
 
 
 def as_decimal(name: str, given: Any) -> Decimal:
-    """A Decimal, str, int or float as a Decimal.
+    """Convert a Decimal, str, int or float to a Decimal.
 
-    A float counts as the shortest decimal that means it: 0.1 is 0.1.
+    A float counts as the shortest decimal that it prints as: 0.1 is 0.1.
     """
     if isinstance(given, bool) or not isinstance(given, (Decimal, str, int, float)):
         raise ValueError(f"{name} must be a number, not {shown(given)}")
@@ -165,8 +165,8 @@ def moment(_: Pair, name: str, given: Any) -> WallNs:
 
 
 def client_order_id(_: Pair, name: str, given: Any) -> None:
-    """An id that Kraken takes; it becomes the order's own, and is no part of what the order
-    asks for.
+    """A client order id in a form that Kraken accepts. It becomes the order's id and is not
+    part of the intent.
     """
     if not isinstance(given, str) or not is_client_order_id(given):
         raise ValueError(
@@ -176,7 +176,7 @@ def client_order_id(_: Pair, name: str, given: Any) -> None:
 
 
 def anything(_: Pair, __: str, ___: Any) -> None:
-    """Accept anything: the option is not for Kraken."""
+    """Accept any value, for an option that is not sent to Kraken."""
     return
 
 
@@ -284,7 +284,7 @@ _OTHER_NAMES: Final = {
 
 
 def no_such_option(name: object, known: Collection[str], *, is_amend: bool = False) -> ValueError:
-    """The error for an option that does not exist, with the one that was probably meant."""
+    """The error for an option that does not exist; it suggests the most similar name."""
     what = "amend" if is_amend else "an order"
     if not isinstance(name, str):
         return ValueError(f"{what} has no option {shown(name)}: options have names")
@@ -299,8 +299,9 @@ def no_such_option(name: object, known: Collection[str], *, is_amend: bool = Fal
 
 
 def check_kind(order_type: str, given: Given) -> None:
-    """ValueError when the type does not take an option that was given, or lacks one that it
-    needs."""
+    """Raise ValueError if the order type does not take an option that was given, or lacks
+    one that it needs.
+    """
     kind = KINDS[order_type]
     if kind.takes.issuperset(given) and kind.needs <= given.keys():  # hot: all that a good order meets here
         return
@@ -317,7 +318,7 @@ def check_kind(order_type: str, given: Given) -> None:
 
 
 def check_together(order_type: str, side: str, qty: QtyLots, given: Given, now: WallNs) -> None:
-    """ValueError when options contradict one another, or one needs another."""
+    """Raise ValueError if options contradict one another, or one needs another."""
     _check_trigger(order_type, given)
     if "limit_offset_type" in given and "limit_offset" not in given:
         raise ValueError("limit_offset_type says what limit_offset is: give that too")
@@ -342,8 +343,9 @@ def check_together(order_type: str, side: str, qty: QtyLots, given: Given, now: 
 
 
 def check_bracket(side: str, given: Given) -> None:
-    """ValueError when stop and target of a bracket do not lie on either side of the entry,
-    or something else stands in its way."""
+    """Raise ValueError unless stop and target of a bracket lie on opposite sides of the
+    entry, and the other options are compatible with a bracket.
+    """
     for name, other in (("stop_loss", "take_profit"), ("take_profit", "stop_loss")):
         if name not in given:
             alone = " (for a stop alone: conditional=…)" if name == "take_profit" else ""
@@ -400,13 +402,14 @@ def _check_times(given: Given, now: WallNs) -> None:
 
 
 def _in_ns(at: WallNs) -> str:
-    """A hint, for a number that looks like seconds or milliseconds."""
+    """A hint for a number that looks like seconds or milliseconds instead of nanoseconds."""
     return "; whole numbers are nanoseconds since 1970" if at < 10**17 else ""
 
 
 def check_amend(order_type: str, changes: Given) -> None:
-    """ValueError when an order of this type does not have what is to change; unknown types
-    are left to Kraken."""
+    """Raise ValueError if an order of this type does not have the fields to change. Unknown
+    types are left to Kraken.
+    """
     kind = KINDS.get(order_type)
     if kind is None:
         return
@@ -431,8 +434,9 @@ def whole_second(at: WallNs) -> WallNs:
 
 
 def shown(given: object) -> str:
-    """A short text of what was given, on one line; calls no method of a class that is not
-    built in."""
+    """A short text of the value that was given, on one line. It calls no method of a class
+    that is not built in.
+    """
     if given is None or isinstance(given, bool):
         text = repr(given)
     elif isinstance(given, str):
@@ -455,7 +459,7 @@ def one_of(words: Collection[str]) -> str:
 
 
 def did_you_mean(given: object, known: Iterable[str], *, near: float = NEAR) -> str:
-    """`; did you mean …?` with the word that is nearest, if one is near."""
+    """`; did you mean …?` with the most similar word; empty if none is similar."""
     if not isinstance(given, str):
         return ""
     bare = {_bare(word): word for word in known}

@@ -121,8 +121,9 @@ class OrderOptions(TypedDict, total=False):
 
 
 class AmendOptions(TypedDict, total=False):
-    """What of an open order can be changed;
-    https://docs.kraken.com/api/docs/websocket-v2/amend_order"""
+    """The fields of an open order that can be changed;
+    https://docs.kraken.com/api/docs/websocket-v2/amend_order
+    """
 
     qty: Amount
     """The whole order, filled part included."""
@@ -175,8 +176,8 @@ _TAKING: Final = frozenset(("limit", "time_in_force", "order_type"))
 
 
 def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: WallNs) -> OrderIntent:
-    """The order in the pair's ticks and lots; ValueError, in one sentence, when it is
-    invalid.
+    """Convert an order to the pair's ticks and lots. Raises ValueError, in one sentence, if
+    it is invalid.
 
     `expire_at` and `effective_at` must lie after `now`.
     """
@@ -277,7 +278,9 @@ def plain_limit(pair: Pair, side: Any, qty: Any, options: Any) -> tuple[int, Pri
 
 
 def _plain_units(number: Any, decimals: int) -> int:
-    """An amount as a count of 10**-decimals that an order can have; 0 if it is none."""
+    """An amount as a count of 10**-decimals, within what an order can hold; 0 if it is
+    invalid.
+    """
     if type(number) is not Decimal:
         if type(number) not in (str, float, int):
             return 0
@@ -295,11 +298,11 @@ def _plain_units(number: Any, decimals: int) -> int:
 def make_amendment(
     pair: Pair, order_type: str, options: AmendOptions, *, trigger_type: str = "", limit_offset_type: str = ""
 ) -> Amendment:
-    """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when
-    nothing is to change.
+    """Convert a change of an order to the pair's ticks and lots. Raises ValueError as
+    `make_intent` does, and if nothing would change.
 
-    The types are those of the order's trigger and limit offset, as in `OrderOptions`;
-    empty: the usual one.
+    `trigger_type` and `limit_offset_type` are those of the order, as in `OrderOptions`;
+    empty: the default type.
     """
     given = _read(pair, options, _AMEND_READERS, is_amend=True)
     if not given.keys() - {"post_only"}:
@@ -321,7 +324,9 @@ def make_amendment(
 
 
 def _read(pair: Pair, options: Any, readers: Mapping[str, Reader], *, is_amend: bool = False) -> dict[str, Any]:
-    """The options as their readers return them; those that ask for nothing are left out."""
+    """The options as their readers return them; options whose value means "not set" are
+    left out.
+    """
     if not isinstance(options, dict):
         raise ValueError("the options of an order must be a dict, such as {'limit': price}")
     given = {}

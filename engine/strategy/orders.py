@@ -22,14 +22,15 @@ __all__ = [
 
 
 class Order(OrderView, eq=False):
-    """One order: what was asked for, and how it stands.
+    """One order: what was asked for, and its current state.
 
-    The engine keeps it up to date; strategies and programs only read it. Two orders are
-    never equal.
+    The engine keeps it up to date; strategies and programs only read it. Two orders never
+    compare equal.
 
     It can be awaited on the thread that sent it: in a program, or in a task that a
-    strategy's callback has started. An `async` callback that awaits an order of its own
-    strategy waits in vain, for nothing is told to a strategy while its callback runs.
+    strategy's callback has started. An `async` callback must not await an order of its own
+    strategy: while the callback runs the strategy receives no events, so the wait cannot
+    end.
     """
 
     _waiting: list[Any] | None = None
@@ -38,20 +39,20 @@ class Order(OrderView, eq=False):
 
     @property
     def fills(self) -> Sequence[Fill]:
-        """Its fills, oldest first, as `on_fill` was told of them: those of this run that
-        are among the last 20,000 of the strategy or program.
+        """Its fills, oldest first, as `on_fill` received them: those of this run, among the
+        last 20,000 of the strategy or program.
 
-        `engine fills` knows them all. Their sum may be less than `filled_qty` for a moment,
-        since Kraken's count may come first.
+        `engine fills` lists all of them. Their sum may be less than `filled_qty` for a
+        moment, because Kraken's total may arrive first.
         """
         return tuple(self._fills or ())
 
     async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
         """Wait until the order fulfils a condition; returns the order.
 
-        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds,
-        EngineStopped when the engine has ended before, and CallError for a `timeout_s` that
-        is no number.
+        Raises TimeoutError, which describes the order, after `timeout_s` seconds;
+        EngineStopped if the engine ends first; and CallError if `timeout_s` is not a
+        number.
         """
         check_seconds("timeout_s", timeout_s)
         # Here, for every command of `engine` imports this module, and most need no loop.
@@ -78,7 +79,7 @@ class Order(OrderView, eq=False):
     async def until_acknowledged(self, timeout_s: float | None = 10.0) -> Self:
         """Wait until Kraken has acknowledged the order.
 
-        Raises OrderRefused when the engine or Kraken says no, TimeoutError and
+        Raises OrderRefused if the engine refuses or Kraken rejects it; TimeoutError and
         EngineStopped as `until`.
         """
         await self.until(lambda order: bool(order.order_id) or not order.is_open, timeout_s)
@@ -94,8 +95,7 @@ class Order(OrderView, eq=False):
         return await self.until(lambda order: not order.is_open, timeout_s)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled or deep copy is the order as it stands: with its fills, and without
-        those that wait for the order."""
+        """A pickled or deep copy has the order's state and fills, but no waiting tasks."""
         # The fills name the order, so they are given to it when it is known already.
         return type(self), (self.report, self.tag), self._fills
 
@@ -114,13 +114,14 @@ class Order(OrderView, eq=False):
             self._fills.popleft()
 
     def tell_last(self) -> None:
-        """Nothing is told of the order any more: those that wait for more wait in vain; for
-        the engine alone."""
+        """Wake all waiters with EngineStopped: no further reports of the order will come.
+        For the engine alone.
+        """
         self._is_told_last = True
         self.tell_change()
 
     def tell_change(self) -> None:
-        """Wake those that wait for the order; for the engine alone."""
+        """Wake the tasks that wait for the order. For the engine alone."""
         waiting, self._waiting = self._waiting, None
         for changed in waiting or ():
             if not changed.done():

@@ -1,4 +1,4 @@
-"""What user code raised, as part of a sentence that names the line."""
+"""Formats an exception of user code for a sentence, with the line that raised it."""
 
 import importlib
 import traceback
@@ -9,8 +9,9 @@ OURS = (Path(__file__).parent.parent, Path(importlib.__file__).parent)  # lines 
 
 
 def raised_text(error: BaseException, path: Path | None = None) -> str:
-    """An exception as part of a sentence, with the line that it came from: in the user's
-    file, or in which other."""
+    """An exception as part of a sentence, with the line that raised it and, if that is not
+    in the user's file, the file's name.
+    """
     if isinstance(error, SyntaxError):
         text, file, line = error.msg, error.filename, error.lineno
     else:

@@ -1,4 +1,4 @@
-"""Times that a call is given in seconds."""
+"""Checks durations that a caller gives in seconds."""
 
 import math
 from typing import Final
@@ -9,7 +9,7 @@ SECONDS_MAX: Final = 1e9  # thirty years
 
 
 def check_seconds(name: str, given: object) -> None:
-    """Raise CallError for what is no number of seconds; None is none, and means for ever."""
+    """Raise CallError unless `value` is a number of seconds, or None, which means no limit."""
     if given is None:
         return
     is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
