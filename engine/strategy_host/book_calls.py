@@ -27,7 +27,7 @@ LOOKS_MAX: Final = 64  # at a batch of records that are not taken, until the oth
 
 
 class Caller(Protocol):
-    """What is said to, and asked of, the hosted strategy."""
+    """The hosted strategy, as its book loop calls it back."""
 
     batch_ends: bool
     """Must the rest of a batch stay in the ring?"""
@@ -116,8 +116,8 @@ class BookCalls:
                 self._taken.discard(head)
 
     def forked(self, words: CallbackWords) -> None:
-        """From now on a callback that begins or returns tells `words`, which end the
-        process.
+        """Write to `words` from now on when a callback begins or returns, which ends the
+        process. Called in a process that a callback has forked.
         """
         # `call` does it.
 
@@ -128,8 +128,9 @@ class BookCalls:
         return subscriber.ready() and self._pass_over(subscriber, self._records_max) != 0
 
     def _pass_over(self, subscriber: Subscriber, limit: int) -> int:
-        """The same; returns how many of the next `limit` records are taken, up to the first
-        that is not. 0 when there are no more; -1 when only the ring can tell, by a poll.
+        """Pass over records that this strategy does not take. Returns how many of the next
+        `limit` records are taken, up to the first that is not; 0 if there are no more; -1
+        if only a poll of the ring can tell.
         """
         taken, always = self._taken, self._channels_of
         for _ in range(LOOKS_MAX):

@@ -1,5 +1,5 @@
-"""The candles that a strategy was told, by pair and interval; unpacked when they are asked
-for.
+"""The candles that a strategy has received, by pair and interval; decoded when they are
+read.
 """
 
 from itertools import islice
@@ -19,7 +19,7 @@ class CandleMemory:
         self._kept: dict[str, dict[int, dict[WallNs, bytes]]] = {}
 
     def follow(self, symbol: str) -> None:
-        """Begin with a pair."""
+        """Start keeping candles of a pair."""
         self._kept[symbol] = {}
 
     def drop(self, symbol: str) -> None:
@@ -27,7 +27,7 @@ class CandleMemory:
         self._kept.pop(symbol, None)
 
     def keep(self, symbol: str, record: bytes) -> None:
-        """Take a candle, or what it has become."""
+        """Store a candle, or its newer version."""
         kept = self._kept[symbol].setdefault(number_of(record), {})
         begin = interval_begin_of(record)
         is_late = begin not in kept and bool(kept) and begin < next(reversed(kept))
@@ -40,12 +40,12 @@ class CandleMemory:
             del kept[next(iter(kept))]
 
     def has(self, symbol: str, record: bytes) -> bool:
-        """Whether this candle was taken, as it is."""
+        """True if exactly this version of the candle is stored."""
         return self._kept[symbol].get(number_of(record), {}).get(interval_begin_of(record)) == record
 
     def go_on(self, symbol: str, record: bytes) -> None:
-        """Take the newest candle of an interval after a gap: if it is a later one than that
-        told before, forget the others, for the end of one was missed.
+        """Store the newest candle of an interval after a gap. If it is later than the one
+        stored last, the others are dropped, because the end of one was missed.
         """
         kept = self._kept[symbol].setdefault(number_of(record), {})
         if kept and interval_begin_of(record) != next(reversed(kept)):

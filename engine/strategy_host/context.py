@@ -36,7 +36,9 @@ TRADES_KEPT: Final = 100  # of each pair, for `Context.trades`
 
 
 class Following(Protocol):
-    """Where a strategy's pairs can be changed; CallError says what is wrong with a call."""
+    """Changes the pairs that a strategy follows. Its calls raise CallError for invalid
+    arguments.
+    """
 
     def subscribe(self, symbol: object, channels: object) -> str: ...
 
@@ -46,7 +48,7 @@ class Following(Protocol):
 
 
 class StrategyContext:
-    """The engine as one strategy sees it: engine.strategy.Context."""
+    """The engine as one strategy sees it; implements engine.strategy.Context."""
 
     def __init__(
         self,
@@ -113,7 +115,9 @@ class StrategyContext:
         self.channels[symbol] = channels
 
     def drop(self, symbol: str) -> None:
-        """Forget a pair that is followed no more, but for its orders and its position."""
+        """Discard the data of a pair that is no longer followed, except its orders and
+        position.
+        """
         self.symbols = tuple(each for each in self.symbols if each != symbol)
         self._orders.forget_pair(symbol)
         for table in (self.channels, self.books, self.states, self.ticker_records, self.trade_records,
@@ -155,12 +159,14 @@ class StrategyContext:
         return self.candles_told(symbol, interval_min, count)
 
     def candles_told(self, symbol: str, interval_min: int, count: int = CANDLES_KEPT) -> Sequence[Candle]:
-        """As `candles`; of an interval that the engine does not make there are none."""
+        """As `candles`, but without an error in the log for an interval that the engine
+        does not make.
+        """
         self._of(self.pairs, symbol)
         return tuple(self.candle_memory.last(symbol, interval_min, count))
 
     def _check_interval(self, interval_min: int) -> None:
-        """Say that a strategy waits in vain for the candles of an interval."""
+        """Log an error if the engine makes no candles of this interval."""
         if interval_min not in self._candle_intervals_min:
             made = ", ".join(map(str, self._candle_intervals_min)) or "none"
             self._orders.tell_mistake(
@@ -203,14 +209,16 @@ class StrategyContext:
         return self._orders.position(symbol)
 
     def knows(self, symbol: str) -> bool:
-        """Whether the strategy follows a pair or has followed it, in this run or before."""
+        """Whether the strategy follows a pair or has followed it, in this run or an earlier
+        one.
+        """
         return self._orders.knows(symbol)
 
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)
 
     def _known_at(self, kind: DataKind, symbol: str, received_at: MonoNs, source: str) -> MonoNs:
-        """Until when a record is known to have been true."""
+        """The last time at which a record is known to have been true."""
         freshness = self._freshness[symbol]
         if freshness is None or source != WEBSOCKET:
             return received_at

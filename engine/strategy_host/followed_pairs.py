@@ -1,10 +1,10 @@
-"""Who follows what: the pairs and channels that the strategies of this process want, and
-the places of the pairs in the shards.
+"""Which pairs and channels the strategies of this process want, and the places of the
+pairs in the shards.
 
     subscribe(), unsubscribe(), refuse() ─► wishes of each strategy ─► their union, a pair table per shard
 
-A pair is subscribed at Kraken for as long as one strategy wants it. The pairs of the
-configuration are wanted by the configuration too, until a strategy gives them back.
+A pair stays subscribed at Kraken while one strategy wants it. The configuration wants its
+own pairs, too, until a strategy unsubscribes them.
 
 Called from any thread: strategies run on one, the supervisor on another.
 """
@@ -66,7 +66,7 @@ class FollowedPairs:
         self._store(range(len(shards)))
 
     def begin(self, strategy: str, symbols: Iterable[str], *, takes_rest_books: bool) -> None:
-        """Note what a strategy follows from its start."""
+        """Register the channels that a strategy follows from its start."""
         with self._lock:
             self._wishes[strategy] = dict.fromkeys(symbols, self.configured)
             if takes_rest_books:
@@ -74,10 +74,10 @@ class FollowedPairs:
             self._store({self._places[symbol].shard for symbol in symbols})
 
     def subscribe(self, strategy: str, symbol: object, channels: object) -> tuple[str, Place, Channel]:
-        """Add channels of a pair to what a strategy follows; returns the pair, its place
-        and all that the strategy follows of it now. What it follows already stays as it is.
+        """Add channels of a pair to what a strategy follows. Returns the pair, its place,
+        and all channels of it that the strategy follows now.
 
-        Raises CallError with what is wrong with the arguments, or that there is no room.
+        Raises CallError for invalid arguments, or if no more pairs can be added.
         """
         symbol = _checked_symbol(symbol, "subscribe")
         asked = self.configured if channels is None else _channels_of(channels)
@@ -93,10 +93,10 @@ class FollowedPairs:
             return symbol, place, wishes[symbol]
 
     def unsubscribe(self, strategy: str, symbol: object, channels: object) -> tuple[str, Place, Channel]:
-        """Take channels of a pair (None: all) from what a strategy follows; returns the
-        pair, its place and what the strategy follows of it still.
+        """Remove channels of a pair (None: all) from what a strategy follows. Returns the
+        pair, its place, and the channels of it that the strategy still follows.
 
-        Raises CallError for a name that is no pair of this run.
+        Raises CallError for a name that is not a pair of this run.
         """
         symbol = _checked_symbol(symbol, "unsubscribe")
         given_back = ALL_CHANNELS if channels is None else _channels_of(channels)
@@ -116,8 +116,8 @@ class FollowedPairs:
             return symbol, place, wishes.get(symbol, NO_CHANNELS)
 
     def refuse(self, symbol: str, tell: Callable[[], None]) -> bool:
-        """Note that Kraken has refused a pair that was subscribed at run time; False for
-        any other. `tell` is called before its place can be another pair's.
+        """Record that Kraken has refused a pair. True if it had been subscribed at run
+        time: then `tell` is called before its place is given to another pair.
         """
         with self._lock:
             if symbol not in self._asked:
@@ -139,7 +139,7 @@ class FollowedPairs:
             return True
 
     def place_of(self, symbol: str) -> Place | None:
-        """Where a pair is; None for one that this run does not know."""
+        """The place of a pair; None if this run does not know it."""
         return self._places.get(symbol)
 
     def _new_place(self, symbol: str) -> Place:
@@ -166,7 +166,7 @@ class FollowedPairs:
             self._shards[number].table.store(rows)
 
     def _row(self, before: PairRow) -> PairRow:
-        """The row of a place, by what is wanted now."""
+        """The table row of a place, from what is wanted now."""
         symbol = before.symbol
         if not symbol:
             return PairRow()

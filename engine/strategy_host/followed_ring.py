@@ -42,7 +42,7 @@ class MarketPort(Struct, frozen=True):
 
 
 class Beginning:
-    """A pair that is followed anew."""
+    """A pair whose current state is still to be read from the board."""
 
     __slots__ = ("channels", "symbol", "told_slots")
 
@@ -115,7 +115,9 @@ class FollowedRing:
         self.calls.follow(pair_index, symbol, channels)
 
     def has_told_ticker(self, pair_index: int, record: bytes) -> bool:
-        """Whether the board told this ticker of the ring already, or a newer one."""
+        """True if this ticker of the ring, or a newer one, has already been read from the
+        board.
+        """
         told = self.board_tickers.get(pair_index)
         if told is None:
             return False
@@ -125,10 +127,13 @@ class FollowedRing:
         return False
 
     def catch_up(self, *, is_begun: bool) -> bool:
-        """Go on where the board is complete; False while it is not as far as what was
-        polled. `is_begun`: the reading of the board goes on, and nothing was overwritten
-        since its last step: then only the pairs that the ring tells of in between are read
-        again. Else all are, those that were left first.
+        """After a gap, move the subscriber to the sequence up to which the board is
+        complete, and mark the pairs to read from the board. False while the board is behind
+        what was polled.
+
+        `is_begun`: a reading of the board is under way, and nothing was overwritten since
+        its last step: then only pairs with records in between are read again. Otherwise all
+        pairs are, those still unread first.
         """
         subscriber = self.subscriber
         heads, first = subscriber.heads(PASSED_MAX) if is_begun else [], subscriber.next_sequence
@@ -144,13 +149,17 @@ class FollowedRing:
         return True
 
     def _note_unread(self, pair_indices: Iterable[int]) -> None:
-        """Read the board of these, as far as they are followed, after those that are left."""
+        """Mark these pairs, if followed, to be read from the board after those already
+        marked.
+        """
         for pair_index in pair_indices:
             if self.channels[pair_index]:
                 self.unread.setdefault(pair_index, False)
 
     def forget(self, symbol: str) -> None:
-        """Take nothing of a pair that was refused: its index may be another pair's next."""
+        """Take nothing more of a pair that was refused: its index may be given to another
+        pair.
+        """
         self.beginning = {index: begun for index, begun in self.beginning.items() if begun.symbol != symbol}
         if symbol in self.symbols:
             self.follow(self.symbols.index(symbol), "", NO_CHANNELS)

@@ -70,7 +70,7 @@ class StrategyHost:
                 raise StrategyError(f"a strategy's on_start failed: {strategy.name}: {raised_text(error)}") from error
 
     def do_work(self) -> int:
-        """A turn for every strategy that has something to do; the number of records taken."""
+        """Give a turn to every strategy that has work; returns the number of records taken."""
         work, strategies, first, now = 0, self.strategies, self._first, self._clock.mono_ns()
         for strategy in strategies[first:]:
             if strategy.ready(now):
@@ -82,7 +82,7 @@ class StrategyHost:
         return work
 
     def ready(self) -> bool:
-        """True if there is something to do for any strategy."""
+        """True if any strategy has work."""
         now = self._clock.mono_ns()
         for strategy in self.strategies:  # noqa: SIM110, hot: a generator costs as much as the question
             if strategy.ready(now):
@@ -90,18 +90,18 @@ class StrategyHost:
         return False
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever a strategy has something to do that no ring tells of."""
+        """Have `wake` called whenever a strategy has work that no ring announces."""
         for strategy in self.strategies:
             strategy.on_ready = wake
 
     def next_timer(self) -> MonoNs:
-        """When there is something to do though nothing comes; 0 for never."""
+        """The time of the next work that no record triggers; 0 for never."""
         due = min(map(_due_at, self.strategies), default=NEVER)
         return due if due < NEVER else MonoNs(0)
 
     async def on_close(self) -> None:
-        """Stop each strategy; one that fails, or does not come to an end, does not keep the
-        others from stopping.
+        """Stop each strategy. One that fails to stop, or does not return, does not prevent
+        the others from stopping.
         """
         self._heartbeat.end()  # the loop is ending: this is not a hang
         for strategy in self.strategies:
@@ -119,8 +119,9 @@ class StrategyHost:
             stop.result()
 
     def count(self) -> None:
-        """Write the shared counters, of COUNTED_MAX strategies at most; once a second
-        measure how much of the thread each strategy needs."""
+        """Write the shared counters of up to COUNTED_MAX strategies; once a second also
+        measure the share of the thread that each strategy needs.
+        """
         now = self._clock.mono_ns()
         if now - self._measured_at >= MEASURE_NS:
             self._share(now - self._measured_at)
@@ -132,7 +133,7 @@ class StrategyHost:
         self._heartbeat.beat(now)
 
     def count_all(self) -> None:
-        """Write all counters, as they are now."""
+        """Write all shared counters."""
         for index in range(len(self.strategies)):
             self._count_one(index)
         self.counters.set("rescues", self.rescues)
@@ -143,8 +144,9 @@ class StrategyHost:
         self._ring_counters[index].write(strategy)
 
     def _share(self, elapsed_ns: int) -> None:
-        """When there is not enough time for all, set `must_rest` of those that need more
-        than the others leave."""
+        """If the strategies together need more time than the thread has, set `must_rest` of
+        those that need more than a fair share.
+        """
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
         is_contended = any(strategy.must_rest for strategy in self.strategies)
         most = fair_share(list(wanted.values()), RELAXED if is_contended else CONTENDED)
@@ -162,7 +164,7 @@ class StrategyHost:
 
 
 class _RingCounters:
-    """Where it is told how far one strategy is in each market ring."""
+    """The counters of one strategy's position and losses in each market ring."""
 
     def __init__(self, counters: Counters, strategy: str) -> None:
         self._counters = counters
@@ -182,8 +184,9 @@ class _RingCounters:
 
 
 def fair_share(wanted: Sequence[float], of: float) -> float:
-    """The largest share of the thread for each, so that all fit into `of`; infinite when
-    they fit anyway."""
+    """The largest share per strategy with which all fit into `of`; infinite if they fit
+    without a limit.
+    """
     left, waiting = of, len(wanted)
     for share in sorted(wanted):
         if share > left / waiting:

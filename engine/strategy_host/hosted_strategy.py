@@ -131,7 +131,7 @@ class HostLimits(Struct, frozen=True):
 
 
 class HostedStrategy:
-    """One strategy, its subscribers to the market rings, and what is counted of it."""
+    """One strategy with its subscribers to the market rings and its counters."""
 
     def __init__(
         self,
@@ -269,14 +269,13 @@ class HostedStrategy:
         return sum(feed.subscriber.gap_count for feed in self._feeds)
 
     def at_rings(self) -> list[tuple[str, int, int]]:
-        """Each market ring that it reads: its name, the sequence that is taken next, and
-        the records that it lost."""
+        """For each market ring that it reads: name, next sequence, and records lost."""
         return [
             (feed.shard.ring_name, feed.subscriber.next_sequence, feed.subscriber.gap_count) for feed in self._feeds
         ]
 
     def counts(self) -> tuple[int, ...]:
-        """What is counted of it, in the order of STRATEGY_COUNTERS."""
+        """Its counters, in the order of STRATEGY_COUNTERS."""
         orders = self.order_client
         return (
             self.received, self.gaps, self.laps, self.callbacks, self.errors, self.slow, self.slowest_ns, self.busy_ns,
@@ -285,19 +284,21 @@ class HostedStrategy:
         )  # fmt: skip
 
     def share_the_thread(self) -> None:
-        """Limit each turn to a quota of time from now on, for there are other
-        strategies."""
+        """Limit each turn to a quota of time from now on, because other strategies run on
+        the thread.
+        """
         self._turn_ns = TURN_NS
 
     def forked(self) -> None:
-        """Called in a process that a callback has forked: write no shared words from it."""
+        """Stop writing to shared words. Called in a process that a callback has forked."""
         self._words = ForkedWords()
         for feed in self._feeds:
             feed.calls.forked(self._words)
 
     async def start(self) -> None:
-        """Call on_start and wait for its end; what it raises is passed on, for the strategy
-        must not run then."""
+        """Call on_start and wait for its end. Raises what on_start raises: the strategy
+        must not run then.
+        """
         self._loop = asyncio.get_running_loop()
         self.strategy.context = self.context
         self.order_client.bind(self._wake)
@@ -316,11 +317,11 @@ class HostedStrategy:
 
     @property
     def may_wait(self) -> bool:
-        """Whether its stop may take turns of the loop: it has async callbacks."""
+        """Whether stopping it may need turns of the event loop: it has async callbacks."""
         return self._is_async or self.waiting is not None
 
     async def stop(self) -> None:
-        """Wait for an async callback, take the records that are left, and call on_stop."""
+        """Wait for an async callback, take the remaining records, and call on_stop."""
         if not self.has_started:
             return
         self.order_client.router_has_ended()
@@ -348,19 +349,19 @@ class HostedStrategy:
         return True
 
     def send_no_orders(self) -> None:
-        """Refuse orders and amends from now on, for the engine stops. From any thread."""
+        """Refuse orders and amends from now on, because the engine stops. From any thread."""
         self.order_client.send_no_orders()
 
     def tell_connection(self, connection: Connection) -> None:
-        """Have on_connection called, between two callbacks. From any thread."""
+        """Schedule a call of on_connection. From any thread."""
         if self._on_connection is not None:
             self.call_soon(self._on_connection, connection)
 
     # --- pairs at run time
 
     def subscribe(self, symbol: object, channels: object) -> str:
-        """Follow channels of a pair, beside those that are followed already; returns its
-        name. CallError with what is wrong. On the strategy's own thread.
+        """Follow further channels of a pair; returns the pair's name. Raises CallError for
+        invalid arguments. On the strategy's own thread.
         """
         if self._followed is None:
             raise CallError(NO_FOLLOWING)
@@ -373,8 +374,8 @@ class HostedStrategy:
         return name
 
     def unsubscribe(self, symbol: object, channels: object) -> None:
-        """Follow channels of a pair (None: all) no more; what it does not follow is left
-        out. CallError with what is wrong. On the strategy's own thread.
+        """Stop following channels of a pair (None: all); channels that are not followed are
+        ignored. Raises CallError for invalid arguments. On the strategy's own thread.
         """
         if self._followed is None:
             raise CallError(NO_FOLLOWING)
@@ -387,14 +388,16 @@ class HostedStrategy:
                 self._wake_here()
 
     def tell_refused(self, symbol: str, reason: str) -> None:
-        """Kraken has refused a pair: follow it no more, and have on_feed_state called. From
-        any thread."""
+        """Stop following a pair that Kraken has refused, and schedule a call of
+        on_feed_state. From any thread.
+        """
         self._refusals.append((symbol, reason))
         self._wake()
 
     def tell_mistake(self, symbol: object, why: str) -> None:
-        """Have on_feed_state called for a call that was refused, with the state as it
-        is."""
+        """Schedule a call of on_feed_state, with the unchanged state, for a call with
+        invalid arguments.
+        """
         self._log.warning("call refused", reason=why)
         if not self._takes_calls:
             return
@@ -403,7 +406,7 @@ class HostedStrategy:
         self._wake_here()
 
     def _begin(self, symbols: Sequence[str]) -> None:
-        """Follow the pairs from the start."""
+        """Follow the pairs of the start."""
         channels = ALL_CHANNELS if self._followed is None else self._followed.configured
         places = {symbol: (port, index) for port in self._ports for index, symbol in enumerate(port.shard.symbols)}
         for symbol in symbols:
@@ -415,7 +418,9 @@ class HostedStrategy:
             self._followed.begin(self.name, symbols, takes_rest_books=self.strategy.rest_books)
 
     def _feed_of(self, port: MarketPort) -> FollowedRing:
-        """The strategy's end of a shard's ring; a new one begins at the newest record."""
+        """The strategy's subscriber to a shard's ring; a new one starts at the newest
+        record.
+        """
         for feed in self._feeds:
             if feed.port is port:
                 return feed
@@ -442,7 +447,7 @@ class HostedStrategy:
         return feed
 
     def _narrow(self, feed: FollowedRing, pair_index: int, symbol: str, channels: Channel) -> None:
-        """Take no more than these channels of a pair from now on."""
+        """Stop taking all but these channels of a pair."""
         if channels and pair_index in feed.beginning:
             feed.beginning[pair_index] = Beginning(symbol, channels)
         else:
@@ -454,8 +459,8 @@ class HostedStrategy:
             self.context.drop(symbol)
 
     def _work_on_pair_news(self) -> int:
-        """Drop what was refused, then call on_feed_state for it and for what was given
-        back; returns how often.
+        """Drop refused pairs, then call on_feed_state for refused and unsubscribed ones;
+        returns the number of calls.
         """
         while self._refusals:
             symbol, reason = self._refusals.popleft()
@@ -475,28 +480,29 @@ class HostedStrategy:
         return work
 
     def tell_error(self, error: ErrorReport) -> None:
-        """Have on_error called, between two callbacks, and no orders taken while there is
-        no order router. From any thread."""
+        """Schedule a call of on_error. If the order router died, refuse orders until
+        another reports its status. From any thread.
+        """
         if error.place == ORDER_ROUTER:
             self.order_client.lose_router(f"{error.text}; another one is being started")
         if self._on_error is not None:
             self.call_soon(self._on_error, error)
 
     def _wake(self) -> None:
-        """Make the host look at this strategy. From any thread."""
+        """Have the host give this strategy a turn. From any thread."""
         self.is_awake = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(lambda: self.on_ready())
 
     def _wake_here(self) -> None:
-        """The same on the strategy's own thread."""
+        """Have the host give this strategy a turn. On the strategy's own thread."""
         self.is_awake = True
         self.on_ready()
 
     def ready(self, now: MonoNs) -> bool:
-        """True if there is something for `do_work`. Records that the strategy does not take
-        are passed over.
+        """True if there is work for `do_work`. Passes over records that the strategy does
+        not take.
         """
         # Hot: asked of every strategy for every record of any of them.
         if self.is_awake or now >= self.due_at:
@@ -516,7 +522,7 @@ class HostedStrategy:
         return False
 
     def _next_due(self) -> MonoNs:
-        """When there is something to do though nothing comes."""
+        """The time of the next work that no record triggers."""
         now = self._mono_ns()
         due = NEVER
         if not self._held_up:
@@ -539,7 +545,7 @@ class HostedStrategy:
         return self.waiting is not None or (not self.halted and any(feed.is_half_read for feed in self._feeds))
 
     def do_work(self) -> int:
-        """A turn: take records from every ring and call back; the number taken."""
+        """One turn: take records from every ring and call back; returns the number taken."""
         self.is_awake = False  # before the look: what is woken for meanwhile may have been missed
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
@@ -566,7 +572,7 @@ class HostedStrategy:
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
-        """True if it must pause at `now`. Begins a pause after a turn that was too long."""
+        """True while it must pause. Starts a pause after a turn that was too long."""
         used_ns, self._busy_seen_ns = self.busy_ns - self._busy_seen_ns, self.busy_ns
         if self.must_rest and used_ns > TURN_NS:
             self.rests += 1
@@ -574,8 +580,9 @@ class HostedStrategy:
         return now < self._rests_until
 
     def measure(self, elapsed_ns: int) -> float:
-        """Seconds of callbacks a second that the strategy needs to keep pace, since the
-        last call."""
+        """Seconds of callbacks per second that the strategy needs to keep up, since the
+        last call.
+        """
         published = sum(feed.subscriber.next_sequence + feed.subscriber.lag for feed in self._feeds)
         before, self._measured = self._measured, (self.busy_ns, self.received, self.callbacks, published)
         busy_ns, taken, called, came = (now - then for now, then in zip(self._measured, before, strict=True))
@@ -585,8 +592,9 @@ class HostedStrategy:
         return self.busy_share * max(1.0, came / max(taken, called, 1))
 
     def _work_on_orders(self) -> int:
-        """Call on_order, on_fill, on_balance and on_trading for what is new; state is kept
-        for a halted one, too."""
+        """Call on_order, on_fill, on_balance and on_trading for new reports. A halted
+        strategy gets no calls, but its state is kept up to date.
+        """
         work = 0
         self.batch_ends = False
         while (
@@ -602,8 +610,9 @@ class HostedStrategy:
         return work
 
     def _work_on_calls(self) -> int:
-        """Run the calls that other threads asked for, and no later ones: a call may ask for
-        the next. Returns how many."""
+        """Run the calls requested by other threads so far; calls that these request run in
+        the next turn. Returns the number of calls.
+        """
         work = 0
         self.batch_ends = False
         for _ in range(len(self._calls)):
@@ -648,7 +657,7 @@ class HostedStrategy:
     # --- one record
 
     def _dispatch_rare(self, feed: FollowedRing, record: bytes) -> None:
-        """Call back with a record that is no book."""
+        """Call back with a record of any kind but a book."""
         kind = record[0]
         if kind == VENUE_STATUS:
             self._change_venue_status(unpack_venue_status(record))
@@ -680,7 +689,9 @@ class HostedStrategy:
             self._take_rest_book(symbol, record)
 
     def _take_rest_book(self, symbol: str, record: bytes) -> None:
-        """Give the strategy an unverified book, unless it has a live one or a newer one."""
+        """Deliver an unverified book of REST, unless the strategy has a live or a newer
+        one.
+        """
         if self.context.states[symbol] is not FeedState.LIVE:
             self._tell_newer(symbol, record)
 
@@ -692,7 +703,7 @@ class HostedStrategy:
             self._call(self._on_notice, ON_NOTICE, status)
 
     def _tell_newer(self, symbol: str, record: bytes) -> bool:
-        """Call back with a book that is newer than the strategy's; False if it is not."""
+        """Deliver a book if it is newer than the strategy's; returns whether it was."""
         book = BOOK_VIEW(symbol, record)
         if not is_newer(book, self.context.books[symbol]):
             return False
@@ -723,12 +734,12 @@ class HostedStrategy:
     # --- after a gap
 
     def _catch_up(self, feed: FollowedRing, polled: int) -> int:
-        """Read the board, since records were missed; returns the number of records
+        """Read the board after records were missed; returns the number of records
         dispatched.
 
-        The board is complete up to a sequence of the ring, and the subscriber goes on from
-        there. During a burst the board may be behind what was polled: then that is put
-        back, and the next cycle tries again.
+        The board is complete up to a sequence of the ring, from which the subscriber
+        continues. During a burst the board may be behind what was polled: then the polled
+        records are put back, and the next turn tries again.
         """
         subscriber = feed.subscriber
         is_begun = feed.behind and subscriber.gap_count == feed.gaps_seen
@@ -745,12 +756,12 @@ class HostedStrategy:
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: FollowedRing) -> int:
-        """Call back with the state of every pair that is unread, and the newest ticker and
-        book of those that changed; returns how many books.
+        """Deliver the state of every unread pair, and the newest ticker and book of those
+        that changed; returns the number of books.
 
-        What it leaves is read in the next turn, or when the callback has ended. A pair
-        whose callback waits is then the last, and what it was not told comes first: else
-        one that changes sooner than its callback ends would be all that is ever told.
+        The rest is read in the next turn, or when an async callback has ended. The pair of
+        such a callback is then read last, and its undelivered part first; otherwise a pair
+        that changes faster than its callback returns would be the only one ever delivered.
         """
         work = 0
         feed.is_half_read = True
@@ -771,8 +782,8 @@ class HostedStrategy:
         return work
 
     def _read_pair(self, feed: FollowedRing, pair_index: int, *, is_book_first: bool) -> int:
-        """Call back with what the board says of one pair after a gap; returns how many
-        books. It may stop after any callback.
+        """Deliver the board's state of one pair after a gap; returns the number of books.
+        It may stop after any callback.
         """
         self._read_candles(feed, pair_index)
         # The book before its pair: a feed tells a pair before its first book, so no book is
@@ -792,8 +803,8 @@ class HostedStrategy:
         return work
 
     def _tell_new(self, feed: FollowedRing, pair_index: int, record: bytes) -> None:
-        """Call back with a record of the board that is no book, unless it was told: the
-        board may be read again, from its begin, after an async callback.
+        """Deliver a record of the board that is not a book, unless it was delivered before:
+        after an async callback the board is read again from the beginning.
         """
         context, symbol = self.context, feed.symbols[pair_index]
         match record[0]:
@@ -809,8 +820,8 @@ class HostedStrategy:
                 self._dispatch_rare(feed, record)
 
     def _tell_book(self, feed: FollowedRing, pair_index: int, record: bytes, why: str) -> int:
-        """Call back with the state that the board has of a book, and with the book if it is
-        newer than the last one; returns how often. It may stop after the first callback.
+        """Deliver the board's state of a book, and the book if it is newer than the last
+        one; returns the number of calls. It may stop after the first.
         """
         symbol, work = feed.symbols[pair_index], 0
         state, is_proved = _followed_state(state_of(record)), record[1] < UNPROVED
@@ -828,12 +839,11 @@ class HostedStrategy:
         return work
 
     def _begin_pairs(self, feed: FollowedRing) -> int:
-        """Begin with the pairs that are followed anew, before anything further is taken
-        from the ring: call back with what the board says of each. Returns how many it has
-        looked at.
+        """Deliver the board's state of each newly followed pair, before anything further is
+        taken from the ring. Returns the number of pairs read.
 
-        What the ring brought of them so far was dropped, so the board must be as far as the
-        ring was read; it is at the end of a burst.
+        Earlier records of these pairs in the ring were dropped, so the board must be
+        complete up to where the ring was read; it is at the end of a burst.
         """
         if feed.board.complete_upto + 1 < feed.subscriber.next_sequence:
             return 0
@@ -850,8 +860,8 @@ class HostedStrategy:
         return work
 
     def _tell_board(self, feed: FollowedRing, pair_index: int, begun: Beginning) -> bool:
-        """Call back with all that the board says of a pair, each once; False when a
-        callback waits or has given the pair back before the end, and the rest was not told.
+        """Deliver all that the board has of a pair, each once. False if a callback waits,
+        or has unsubscribed the pair, before the end.
         """
         shard, board = feed.shard, feed.board
         book = board.read(pair_index)
@@ -869,8 +879,8 @@ class HostedStrategy:
         return not self._held_up or self.context.books.get(begun.symbol) is not before
 
     def _read_candles(self, feed: FollowedRing, pair_index: int) -> None:
-        """Take the newest candles of a pair from the board; where an interval has ended
-        meanwhile, begin anew, for its end was missed: better none than a hole.
+        """Read the newest candles of a pair from the board. For an interval that has ended
+        meanwhile the list starts anew, because its last candle was missed.
         """
         if Channel.CANDLE not in feed.channels[pair_index]:
             return
@@ -929,7 +939,7 @@ class HostedStrategy:
             self.was_slow(callback, took_ns)
 
     def _set_timer(self) -> None:
-        """Take `timer_s` as the strategy has it now: counted from now, if it is another."""
+        """Read `timer_s` again; if it has changed, schedule the next call from now."""
         before, self._timer_s = self._timer_s, self.strategy.timer_s
         if self._timer_s == before:
             return
@@ -956,8 +966,9 @@ class HostedStrategy:
         self._has_waited_for_timer = self.waiting is not None
 
     def go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
-        """Run an async callback as a task; until it ends, the strategy's records wait in
-        the rings."""
+        """Run an async callback as a task. Until it ends the strategy's records stay in the
+        rings.
+        """
         self.answer = answer
         task = asyncio.get_running_loop().create_task(self._run(callback, answer))
         self.waiting = task
@@ -965,8 +976,9 @@ class HostedStrategy:
         task.add_done_callback(self._ended)
 
     async def _run(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
-        """Count what it raises: a SystemExit that left the task would end the loop of all
-        strategies."""
+        """Run the callback and count what it raises. It catches SystemExit, too, which
+        would end the event loop of all strategies.
+        """
         try:
             await self._in_steps(callback, answer)
         except BaseException as error:
@@ -979,7 +991,7 @@ class HostedStrategy:
     def _in_steps(
         self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]
     ) -> Generator[Any, Any, None]:
-        """Await it, and add the time that it runs between two waits to `busy_ns`."""
+        """Await the callback, adding the time between its suspensions to `busy_ns`."""
         if not hasattr(answer, "__await__"):
             raise TypeError(f"it returned {type(answer).__name__}; a callback returns None or is async")
         steps = answer.__await__()
@@ -1022,7 +1034,9 @@ class HostedStrategy:
         self._words.end()
 
     def callback_failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
-        """Count and log what a callback raised; halt the strategy when that was too often."""
+        """Count and log an exception of a callback; halt the strategy if there were too
+        many.
+        """
         self.errors += 1
         name = getattr(callback, "__name__", "callback")
         self._log.error("callback raised", callback=name, error=shown(error), exc_info=error)
@@ -1044,7 +1058,9 @@ class HostedStrategy:
 
 
 def _followed_state(state: FeedState) -> FeedState:
-    """The state of a book that this strategy follows: the feed may not know of it yet."""
+    """The state of a book that this strategy follows, even if the feed does not know of it
+    yet.
+    """
     return FeedState.STALE if state is FeedState.UNSUBSCRIBED else state
 
 

@@ -21,8 +21,8 @@ class NamedStrategy(Struct):
 
 
 def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
-    """Load every strategy of the configuration; StrategyError or ConfigError names the
-    wrong one.
+    """Load every strategy of the configuration. Raises StrategyError or ConfigError, which
+    names the strategy that cannot be loaded.
     """
     strategies: list[NamedStrategy] = []
     taken: set[str] = set()
@@ -45,8 +45,8 @@ def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., o
 
 
 def holders(strategies: Sequence[NamedStrategy]) -> dict[str, tuple[str, ...]]:
-    """The strategies of which positions begin with what the account holds, each with its
-    pairs. Raises ConfigError where two positions would begin with the same holding.
+    """The strategies whose positions begin with the account's holdings, each with its
+    pairs. Raises ConfigError if two positions would begin with the same holding.
     """
     found: dict[str, tuple[str, ...]] = {}
     taken: dict[str, str] = {}
@@ -65,7 +65,7 @@ def holders(strategies: Sequence[NamedStrategy]) -> dict[str, tuple[str, ...]]:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """The name, with a number appended when it is taken."""
+    """The name, with a number appended if it is taken."""
     free, number = name, 2
     while free in taken:
         free, number = f"{name}-{number}", number + 1

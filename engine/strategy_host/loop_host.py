@@ -36,8 +36,7 @@ class LoopHost:
         self.thread_id = 0
 
     def start(self) -> "asyncio.Future[None]":
-        """Start every strategy; the future fails with StrategyError when one of them
-        fails."""
+        """Start every strategy. The future fails with StrategyError if one of them fails."""
         self.thread_id = threading.get_ident()
         allow_stack_requests(self._host.counters)
         forked = weakref.WeakMethod(self._forked)  # the hook outlives every engine of the program
@@ -46,8 +45,9 @@ class LoopHost:
         return self._starting
 
     async def stop(self, deadline_s: float) -> bool:
-        """Let the strategies take what is left and stop; False when one has not after
-        `deadline_s` seconds."""
+        """Let the strategies take the remaining records and stop. False if one has not
+        stopped after `deadline_s` seconds.
+        """
         if self._starting is None or self.ended.done():
             return True
         if not self._starting.done():

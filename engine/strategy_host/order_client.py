@@ -125,8 +125,8 @@ class PortablePlainCommands:
     def pack(
         self, pair: Pair, side: Any, qty: Any, options: Any, issued_at: MonoNs, tick_at: MonoNs
     ) -> tuple[bytes, str, PriceTicks, QtyLots] | None:
-        """Record, key, ticks and lots of a valid limit order; None if it is not plain, and
-        then nothing has happened.
+        """Record, key, ticks and lots of a valid limit order; None, without side effects,
+        if it is not a plain order.
         """
         if (read := plain_limit(pair, side, qty, options)) is None:
             return None
@@ -140,7 +140,9 @@ class PortablePlainCommands:
         return pack_plain(known[1], key, ticks, lots, issued_at, tick_at), key, ticks, lots
 
     def shape_of(self, pair: Pair, flags: int) -> bytes:
-        """The end of such an order's record; empty if the layout cannot say it."""
+        """The constant tail of such an order's record; empty if the layout cannot express
+        it.
+        """
         return pack_shape(self._strategy, pair, flags)
 
 
@@ -220,17 +222,18 @@ class OrderClient:
         self.mistakes = 0  # calls that left nothing to tell of
 
     def bind(self, wake: Callable[[], None]) -> None:
-        """Take orders on the calling thread alone from now on; `wake` makes it look at
-        calls of other threads."""
+        """Take orders on the calling thread alone from now on. `wake` makes that thread run
+        the calls of other threads.
+        """
         self._thread, self._wake = get_ident(), wake
 
     @property
     def reports_unreadable(self) -> int:
-        """Records of the report ring that could not be read."""
+        """The number of records of the report ring that could not be decoded."""
         return self._report_records.unreadable
 
     def why_not_here(self) -> Refusal | None:
-        """Why the calling thread may not send commands; None on the strategy's own."""
+        """Why the calling thread must not send commands; None on the strategy's own thread."""
         if not self._thread:
             return None
         if os.getpid() != self._pid:
@@ -238,8 +241,9 @@ class OrderClient:
         return None if get_ident() == self._thread else ELSEWHERE
 
     def _hand_over(self, what: Callable[[], None]) -> bool:
-        """Queue a call for the strategy's own thread; False when NEWS_KEPT_MAX calls wait
-        already."""
+        """Queue a call for the strategy's own thread; False if NEWS_KEPT_MAX calls are
+        queued already.
+        """
         if len(self._from_elsewhere) >= NEWS_KEPT_MAX:
             return False
         self._from_elsewhere.append(what)
@@ -247,14 +251,15 @@ class OrderClient:
         return True
 
     def forget_pair(self, symbol: str) -> None:
-        """Take no new orders on a pair that the strategy has given back."""
+        """Refuse new orders on a pair that the strategy has unsubscribed."""
         pair = self._pairs.pop(symbol, None)
         if pair is not None:
             self._former_pairs[symbol] = pair
 
     def knows(self, symbol: str) -> bool:
         """Whether the strategy follows a pair or has followed it, also in an earlier run
-        that left a position or an open order."""
+        that left a position or an open order.
+        """
         is_named = symbol in self._pairs or symbol in self._former_pairs or symbol in self.positions
         return is_named or any(order.symbol == symbol for order in self.open_orders)
 
@@ -273,8 +278,9 @@ class OrderClient:
         )
 
     def balance(self, asset: str) -> Balance | None:
-        """One asset, as the router last told it; None while Kraken has not told any, all
-        zero once it told only others."""
+        """One asset, as the order router last reported it. None before the first balances;
+        all zero for an asset that the account does not hold.
+        """
         return None if self._ports is None else self._ports.balances.balance(asset)
 
     def position(self, symbol: str) -> Position:
@@ -301,8 +307,8 @@ class OrderClient:
     def _submit_plainly(
         self, side: Any, symbol: Any, qty: Any, options: Any, issued_at: MonoNs, at: WallNs
     ) -> Order | None:
-        """Send a valid limit order in the layout for plain orders; None if `submit` must
-        decide, and then nothing has happened.
+        """Send a valid limit order in the layout for plain orders. None, without side
+        effects, if `submit` must decide.
         """
         if (
             self._ports is None
@@ -364,9 +370,9 @@ class OrderClient:
         return made
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
-        """Send an amend; False when it was not sent.
+        """Send an amend; returns whether it was sent.
 
-        `order.reason` says why, if the order could be amended at all.
+        If it was not, although the order could be amended, `order.reason` says why.
         """
         if why_not := self.why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
@@ -425,8 +431,9 @@ class OrderClient:
             order.report = _changed(order.report, is_ending=True)
 
     def cancel_all(self, symbol: str) -> None:
-        """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
-        symbol is logged."""
+        """Send a cancel of all open orders, on one pair or (empty symbol) on all. An
+        unknown symbol is logged.
+        """
         if self._has_router_ended:
             on = symbol if isinstance(symbol, str) and symbol else ""
             self._tell_too_late(sum(on in ("", order.symbol) for order in self.open_orders))
@@ -441,8 +448,9 @@ class OrderClient:
         self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
     def lose_router(self, why: str) -> None:
-        """The order router has died: no orders are taken until another one tells its
-        status. From any thread."""
+        """Refuse orders until a new order router reports its status: the last one died.
+        From any thread.
+        """
         self._hand_over(lambda: self._close_trading(why))
 
     def _close_trading(self, why: str) -> None:
@@ -451,26 +459,30 @@ class OrderClient:
             self._news.appendleft(self.status)
 
     def end(self, reason: str) -> None:
-        """Tell the router that the strategy was halted; it cancels the orders or keeps
-        them, as configured."""
+        """Report to the router that the strategy was halted; it cancels the orders or keeps
+        them, as configured.
+        """
         self._ended_because = reason
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
 
     def send_no_orders(self) -> None:
-        """Refuse orders and amends from now on, for the engine stops; cancels are sent.
-        From any thread."""
+        """Refuse orders and amends from now on, because the engine stops; cancels are still
+        sent. From any thread.
+        """
         self._is_stopping = True
 
     def router_has_ended(self) -> None:
-        """Say of cancels of open orders that they come too late, and tell no refusal any
-        more: a strategy that answers it by another order would never come to its end."""
+        """Log further cancels of open orders as too late, and report no further refusals: a
+        strategy that answers each refusal by another order would never end.
+        """
         self._has_router_ended = True
 
     def close(self) -> None:
-        """Send nothing any more, for the engine ends: its rings and doorbells go with it.
-        Those that wait for something of an order are told so, also of one that has ended:
-        it was not what they wait for."""
+        """Send nothing any more, because the rings and doorbells are about to be unmapped.
+        Tasks that wait for a change of an order, even of one that has ended, are woken with
+        EngineStopped.
+        """
         self._ports, self._why_off = None, "the engine has ended"
         self.unsent.clear()
         for orders in (self._open, self._ended, self._refused):
@@ -480,21 +492,22 @@ class OrderClient:
     # --- reports of the router
 
     def ready(self) -> bool:
-        """True if there is something for `next_news` or `serve` to do."""
+        """True if there is work for `next_news` or `serve`."""
         return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
 
     def serve(self) -> None:
-        """Send cancels that found the ring full and run calls of other threads; also while
-        a callback waits."""
+        """Send cancels that found the ring full, and run calls of other threads; also
+        called while an async callback waits.
+        """
         if self.unsent:
             self._send_unsent()
         while self._from_elsewhere:
             self._from_elsewhere.popleft()()
 
     def next_news(self) -> News | None:
-        """The next thing to tell the strategy; None when there is nothing.
+        """The next event to deliver to the strategy; None if there is none.
 
-        State here includes it already.
+        The state kept here already includes it.
         """
         self.serve()
         # In turns: a strategy that answers each refusal by another order is told of its
@@ -529,8 +542,8 @@ class OrderClient:
         return None
 
     def _ask_of_untold(self) -> None:
-        """Ask what became of the open orders that no report has told of: a router that died
-        may have refused them, or not have taken them at all.
+        """Ask the router for the state of open orders that no report has mentioned: the
+        router that died may have refused them, or never received them.
         """
         untold = [key for key, order in self._open.items() if order.state is OrderState.NEW]
         for first in range(0, len(untold), KEYS_PER_COMMAND_MAX):
@@ -563,8 +576,9 @@ class OrderClient:
         return None if before == report else order
 
     def _apply_fill(self, fill: Fill) -> Fill | None:
-        """The fill with its order; None for one told before: a new router repeats what its
-        predecessor may not have told."""
+        """The fill with its order; None for a repeated one. A new router repeats fills that
+        its predecessor may not have reported.
+        """
         if fill.exec_id in self._fills_known:
             self.fills_repeated += 1
             return None
@@ -597,7 +611,7 @@ class OrderClient:
     def _intent(
         self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
     ) -> tuple[OrderIntent | None, Refusal | None]:
-        """The order in ticks and lots; or None, and why it is invalid."""
+        """The order in ticks and lots, or None and the reason why it is invalid."""
         if not isinstance(symbol, str):
             wrong = f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
             return None, Refusal(ErrorKind.ARGUMENT, wrong)
@@ -626,8 +640,9 @@ class OrderClient:
         return Refusal(ErrorKind.ARGUMENT, f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}")
 
     def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, Refusal | None]:
-        """One order of a batch with its intent; or None in place of that, and why it is
-        invalid."""
+        """One order of a batch with its intent, or None in place of the intent and the
+        reason why it is invalid.
+        """
         if not isinstance(row, (list, tuple)) or len(row) != 4:
             what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
             row_wrong = f"it must be (side, symbol, qty, options), not {what}"
@@ -657,8 +672,7 @@ class OrderClient:
         self._put_news(order)
 
     def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: Refusal) -> Order:
-        """A REFUSED order; `on_order` is called for it on the strategy's own thread
-        later."""
+        """A REFUSED order; `on_order` is called for it later, on the strategy's own thread."""
         order = self._new_order(symbol, side, None, options, self._wall_ns())
         order.report = _changed(order.report, state=OrderState.REFUSED, reason=why.text, error=why.kind)
         if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
@@ -672,7 +686,7 @@ class OrderClient:
             self.tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
     def _tell_too_late(self, count: int) -> None:
-        """Of cancels of so many open orders; of none there is nothing to say."""
+        """Log that cancels of `count` open orders came too late; nothing for 0."""
         if count:
             self.tell_mistake(
                 f"{count} open orders were not canceled: the engine has ended its orders, or kept them, as "
@@ -699,8 +713,9 @@ class OrderClient:
                       reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
 
     def tell_mistake(self, sentence: str) -> None:
-        """Count a call that leaves nothing to tell of it, and log its sentence once,
-        however often the call is made."""
+        """Count a wrong call that has no other way to report an error, and log its sentence
+        once, however often the call is repeated.
+        """
         self.mistakes += 1
         if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
             self._mistakes.add(sentence)
@@ -730,7 +745,7 @@ class OrderClient:
         return sent
 
     def _send_surely(self, command: Command) -> None:
-        """Publish a cancel now, or as soon as there is room."""
+        """Publish a cancel now, or as soon as the ring has room."""
         if self._ports is None or (not self.unsent and self._send(command)):
             return
         if command not in self.unsent:
@@ -746,7 +761,7 @@ def _nothing() -> None:
 
 
 def _each(given: Any) -> Collection[Any]:
-    """The elements of a list, a set or the like; anything else as the only element."""
+    """The elements of a list, a set or the like; any other value as the only element."""
     return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
 
 
@@ -755,8 +770,9 @@ def _orders_in(given: Any) -> list[Order]:
 
 
 def _said_of(row: Any) -> tuple[object, object, Any]:
-    """Symbol, side and options of one row of a batch; empty ones when it has another
-    shape."""
+    """Symbol, side and options of one row of a batch; empty ones if the row has another
+    shape.
+    """
     if isinstance(row, (list, tuple)) and len(row) == 4:
         return row[1], row[0], row[3]
     return "", "", {}

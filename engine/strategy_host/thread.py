@@ -56,19 +56,21 @@ class HostThread:
         self._thread = threading.Thread(target=self._run, name="strategy-host", daemon=True)
 
     def start(self) -> "asyncio.Future[None]":
-        """Start the thread and every strategy; the future fails with StrategyError when one
-        of them fails."""
+        """Start the thread and every strategy. The future fails with StrategyError if one
+        of them fails.
+        """
         self._thread.start()
         return asyncio.wrap_future(self._started)
 
     @property
     def thread_id(self) -> int:
-        """Of the thread; 0 before it has started."""
+        """The thread's id; 0 before it has started."""
         return self._thread.ident or 0
 
     async def stop(self, deadline_s: float) -> bool:
-        """Let the strategies take what is left and stop; False when one has not after
-        `deadline_s` seconds."""
+        """Let the strategies take the remaining records and stop. False if one has not
+        stopped after `deadline_s` seconds.
+        """
         if not self.thread_id:
             return True
         with suppress(RuntimeError):  # the loop has ended on its own
@@ -80,7 +82,9 @@ class HostThread:
 
     @property
     def ended(self) -> Future[None]:
-        """Done, or failed with what the host raised, when the thread has ended."""
+        """A future that is done when the thread has ended, or fails with what the host
+        raised.
+        """
         return self._ended
 
     def _forked(self) -> None:
@@ -110,8 +114,9 @@ class HostThread:
             self._end_with(failure)
 
     def _end_with(self, error: BaseException | None) -> None:
-        """Settle both futures: all strategies have stopped, or the host has failed with
-        `error`."""
+        """Resolve both futures: all strategies have stopped, or the host has failed with
+        `error`.
+        """
         if not self._started.done():
             self._started.set_exception(error or StrategyError("stopped before every strategy had started"))
             error = None
