@@ -69,7 +69,7 @@ class BalanceBoardWriter:
         self._slots[balance.asset] = slot
 
     def tell_all(self) -> None:
-        """Say that Kraken has told all balances."""
+        """Mark the balances as complete: Kraken has sent all of them."""
         self._board.store(TOLD_SLOT, b"")
 
 

@@ -29,7 +29,7 @@ SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long
 
 
 class CallbackWords:
-    """The two words of one strategy, among the host's counters."""
+    """The two words of one strategy among the host's counters."""
 
     __slots__ = ("_began", "_number", "_values")
 
@@ -47,13 +47,13 @@ class CallbackWords:
         return self._values, self._began, self._number
 
     def begin(self, number: int, at: MonoNs) -> None:
-        """Note the begin of a callback; only for the strategy's own thread, as `end`."""
+        """Mark the beginning of a callback. On the strategy's own thread only, as `end`."""
         values = self._values
         values[self._number] = number
         values[self._began] = at
 
     def end(self) -> None:
-        """Note the end of the callback."""
+        """Mark the end of the callback."""
         self._values[self._began] = 0
 
     def read(self) -> tuple[MonoNs, str]:

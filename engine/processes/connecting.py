@@ -21,7 +21,7 @@ E = TypeVar("E")
 
 
 def make_resolver(settings: ConnectionConfig) -> Resolver:
-    """What finds hosts, and gives up on an address in time."""
+    """A resolver with the configured time limit for an address."""
     return Resolver(connect_deadline_s=min(CONNECT_DEADLINE_S, settings.connect_timeout_s))
 
 
@@ -63,8 +63,9 @@ def make_connection(
 
 
 async def keep_connected(connection: WebSocketConnection[E], tell: Tell, stopped: asyncio.Event) -> None:
-    """Run the connection until it is stopped; one that gives up ends the engine, whose
-    signal to stop is awaited here."""
+    """Run the connection until SIGTERM. If it gives up, report that to the supervisor,
+    which stops the engine, and wait for SIGTERM.
+    """
     try:
         await connection.run()
     except GaveUp as error:

@@ -38,8 +38,8 @@ class Freshness:
         return Source(self._values[self._sources[kind]])
 
     def known_at(self, kind: DataKind, received_at: MonoNs) -> MonoNs:
-        """Until when a record of the WebSocket, the newest of its kind, is certain to have
-        been the truth. Read the record first.
+        """The last time at which a record of the WebSocket, the newest of its kind, is
+        certain to have been true. Read the record first.
         """
         if self._values[self._sources[kind]] != Source.WEBSOCKET:
             return received_at

@@ -188,9 +188,9 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
 
 
 class NoticesLaunch(Struct, frozen=True, kw_only=True):
-    """The launch of the process that sends notices, without their secrets, which it finds
-    itself; those of the environment come through `secrets_fd`. It is read by each life of
-    the process.
+    """The launch of the process that sends notices. It reads the targets' secrets itself;
+    those from the environment come through `secrets_fd`. Each restart reads the same
+    launch.
     """
 
     name: str
@@ -240,7 +240,7 @@ L = TypeVar("L", bound=Struct)
 
 
 def write_launch(launch: Struct) -> int:
-    """Write a launch; returns a descriptor that a child can read it from."""
+    """Write a launch into a memfd; returns a descriptor from which a child can read it."""
     fd = os.memfd_create("launch", 0)
     os.write(fd, msgspec.json.encode(launch))
     os.lseek(fd, 0, os.SEEK_SET)
@@ -248,13 +248,13 @@ def write_launch(launch: Struct) -> int:
 
 
 def read_launch(fd: int, kind: type[L]) -> L:
-    """Read the launch behind an inherited descriptor, and close that."""
+    """Read the launch from an inherited descriptor, and close the descriptor."""
     with os.fdopen(fd, "rb") as file:
         return msgspec.json.decode(file.read(), type=kind)
 
 
 def program_command(python: str, program: str, launch_fd: int) -> Sequence[str]:
-    """The command line of a child that no fork server starts. -P: a user's own files must
-    not hide the engine's modules.
+    """The command line of a child that is started without the fork server. With -P, so that
+    the user's own files cannot shadow the engine's modules.
     """
     return (python, "-P", "-m", "engine", "actor", program, "--launch-fd", str(launch_fd))

@@ -12,8 +12,8 @@ NO_ROOM: Final = (errno.EAGAIN, errno.ENOBUFS)
 
 
 class NewsSender:
-    """Sends what the supervisor must know. What finds no room waits, and of each pair the
-    first news alone: the supervisor has no use for more.
+    """Sends messages to the supervisor. What finds no room waits; of each pair only the
+    first message waits, since the supervisor needs no more.
     """
 
     def __init__(self, to: socket.socket) -> None:
@@ -21,7 +21,7 @@ class NewsSender:
         self._waiting: dict[tuple[str, str], News] = {}
 
     def tell(self, news: News) -> None:
-        """Send it now, or soon, while the running loop runs."""
+        """Send it now, or as soon as there is room, while the running loop runs."""
         if self._waiting:
             self._waiting.setdefault((news.kind, news.symbol), news)
         elif not self._send(news):
@@ -29,12 +29,13 @@ class NewsSender:
             self._try_later()
 
     def tell_at_last(self, news: News) -> None:
-        """Send it now or never, for the process ends."""
+        """Try once to send it, because the process ends."""
         self._send(news)
 
     def _send(self, news: News) -> bool:
-        """False when there is no room. What cannot be sent at all is no news any more, as
-        to a supervisor that is gone."""
+        """Send a message. False if there is no room. One that cannot be sent at all, for
+        example because the supervisor is gone, is dropped.
+        """
         try:
             self._to.send(encode_news(news), socket.MSG_DONTWAIT)
         except OSError as error:

@@ -64,7 +64,7 @@ class PairTable:
 
     @property
     def version(self) -> int:
-        """Changes with every change of the rows."""
+        """Changes whenever the rows change."""
         return self._board.complete_upto
 
     @property

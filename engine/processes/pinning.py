@@ -7,16 +7,16 @@ from engine.errors import ConfigError
 
 
 def pin(cpus: Sequence[int]) -> None:
-    """Let the calling thread, and what it starts from now on, run on these CPUs only; none:
-    change nothing.
+    """Restrict the calling thread, and what it starts from now on, to these CPUs; an empty
+    sequence changes nothing.
     """
     if cpus:
         os.sched_setaffinity(0, cpus)
 
 
 def check_cpus(settings: Iterable[tuple[str, Sequence[int]]], usable: Collection[int] | None = None) -> None:
-    """Raise ConfigError for a setting, given with its name, with a CPU that is not
-    `usable`: those of this process unless given.
+    """Raise ConfigError if a setting, given with its name, has a CPU that is not in
+    `usable`; by default the CPUs of this process.
     """
     usable = os.sched_getaffinity(0) if usable is None else usable
     for name, cpus in settings:

@@ -48,8 +48,8 @@ _decode = msgspec.json.Decoder(PositionRow).decode
 
 
 def position_slots(strategies: int, pairs: int) -> int:
-    """How many positions there is room for: of each strategy in each pair, and as many of
-    strategies of earlier runs, up to POSITIONS_MAX.
+    """The number of positions with a slot: of each strategy in each pair, and as many again
+    for strategies of earlier runs, up to POSITIONS_MAX.
     """
     return min(POSITIONS_MAX, 2 * max(1, strategies) * max(1, pairs))
 

@@ -149,7 +149,7 @@ class RunFacts(Struct, frozen=True):
 
 
 class ShardView:
-    """What one public feed has written."""
+    """The memory that one public feed writes."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class ShardView:
 
 
 class GatedRing(Struct, frozen=True):
-    """A ring with one reader, that its publisher waits for."""
+    """A ring with one gated subscriber."""
 
     name: str
     memory: Memory
@@ -180,7 +180,7 @@ class GatedRing(Struct, frozen=True):
 
 
 class TradingView:
-    """What the order router and the private feed have written."""
+    """The memory that the order router and the private feed write."""
 
     def __init__(self, mapped: TradingMap, strategies: Sequence[str], memory_of: Callable[[int], Memory]) -> None:
         self.counters = Counters(memory_of(mapped.router_counters), ROUTER_COUNTERS)
@@ -200,12 +200,12 @@ class TradingView:
         self._status = BoardReader(memory_of(mapped.status))
 
     def status(self) -> dict[str, Any]:
-        """What the router last said of itself; empty before it has."""
+        """The router's last status; empty before the first."""
         return read_status(self._status)
 
 
 class SupervisorView:
-    """What the supervisor has written, and its children have logged."""
+    """The memory that the supervisor writes, and the warnings of its children."""
 
     def __init__(self, mapped: SupervisorMap, strategies: Sequence[str], memory_of: Callable[[int], Memory]) -> None:
         self.told = mapped
@@ -221,7 +221,7 @@ class SupervisorView:
 
 
 class StrategyView:
-    """What the strategies' host has written of one strategy."""
+    """The strategy host's counters of one strategy."""
 
     def __init__(self, name: str, counters: Counters) -> None:
         self.name = name
@@ -232,19 +232,21 @@ class StrategyView:
         return {name: self._counters.get(f"{self.name} {name}") for name in STRATEGY_COUNTERS}
 
     def gaps_of(self, ring_name: str) -> int:
-        """Records of a ring that were overwritten before the strategy read them."""
+        """The number of records of a ring that were overwritten before the strategy read
+        them.
+        """
         return self._counters.get(strategy_ring_counter(self.name, ring_name, "gaps"))
 
     def lag_of(self, ring_name: str, published: int) -> int | None:
-        """Records of a ring that were published and not yet taken; None for a ring that it
-        does not read.
+        """The number of records of a ring that were published and not yet taken; None for a
+        ring that the strategy does not read.
         """
         next_sequence = self._counters.get(strategy_ring_counter(self.name, ring_name, "next"))
         return max(0, published + 1 - next_sequence) if next_sequence else None
 
 
 class NoticesView:
-    """What the process that sends notices has written."""
+    """The memory that the process for notices writes."""
 
     def __init__(self, mapped: NoticesMap, memory_of: Callable[[int], Memory]) -> None:
         self.targets = mapped.targets
@@ -294,11 +296,11 @@ class RunView:
 
 
 def attach(mapped: RunMap, own_descriptors: Mapping[int, int]) -> RunView:
-    """See a run from another process, which has these descriptors instead of the map's."""
+    """View a run from another process, which has these descriptors in place of the map's."""
     memories = {fd: Segment.attach(own, writable=False, populate=False).memory for fd, own in own_descriptors.items()}
     return RunView(mapped, memories.__getitem__)
 
 
 def published(ring: Memory) -> int:
-    """How many records were published to the ring since the engine started."""
+    """The number of records published to the ring since the engine started."""
     return Subscriber(ring).next_sequence - 1

@@ -28,15 +28,17 @@ class Duty(Protocol):
     """Records found by looking again although no doorbell rang."""
 
     def do_work(self) -> int:
-        """Take what there is; returns the number of records taken."""
+        """Process what is available; returns the number of records taken."""
         ...
 
     def ready(self) -> bool:
-        """Whether there is something to take."""
+        """Whether `do_work` has something to process."""
         ...
 
     def next_timer(self) -> MonoNs:
-        """When it must work although nothing arrived; 0 for never."""
+        """The time at which `do_work` must be called even if no record arrives; 0 for
+        never.
+        """
         ...
 
     def count(self) -> None:
@@ -44,7 +46,7 @@ class Duty(Protocol):
         ...
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Keep `wake`, to be called when something within the loop needs a turn."""
+        """Store `wake`, to be called when work arises within the event loop."""
         ...
 
 
@@ -118,7 +120,9 @@ class LoopRunner:
                 doorbell.disarm()
 
     def _cycle(self) -> None:
-        """One turn. What it raises ends the actor, which would otherwise only look alive."""
+        """Run one duty cycle. An exception ends the actor, which would otherwise only
+        appear to be alive.
+        """
         self._scheduled = False
         if self._stopping:
             return
@@ -164,17 +168,18 @@ class LoopRunner:
 
 
 def change_threads_sooner() -> None:
-    """Let a thread that wakes have the interpreter after SWITCH_INTERVAL_S at the latest,
-    when another one is computing: the history's rows, say, or a strategy's own thread.
+    """Reduce the time after which a computing thread must release the interpreter to
+    SWITCH_INTERVAL_S, so that a waking thread does not wait for, say, the history's writer
+    or a strategy's own thread.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 def settle_memory() -> None:
-    """Exempt what stays from garbage collection; called once, after start-up.
+    """Exempt all present objects from garbage collection; called once, after start-up.
 
-    A full collection would walk ten thousand kept orders while one is to be sent: without
-    it the p99.9 of an order's way is a third shorter.
+    A full collection would otherwise traverse ten thousand kept orders while one is to be
+    sent: without this call the p99.9 of an order's path is a third longer.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Who goes first on a CPU that several want: the actors, and last those who look at them.
+"""Priorities on a CPU that several processes want: actors first, onlookers last.
 
 Linux lets a running thread go on for its slice (1.4 to 3 ms) before one that wakes up gets
 its CPU, unless that one has asked for a shorter slice (EEVDF's custom slices, since Linux
@@ -25,19 +25,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def give_way() -> None:
-    """Let the engine's processes go first, for this one only looks at them: what it builds
-    or draws wants a core for some ms at once.
+    """Lower the priority of this process below the engine's: it only looks on, and building
+    or drawing takes a core for some milliseconds at a time.
     """
     with suppress(OSError):
         os.nice(NICENESS)
 
 
 def shorten_time_slice() -> bool:
-    """Ask for a short slice for the calling thread alone; False where the kernel has none.
+    """Request a short slice for the calling thread alone; False if the kernel does not
+    support it.
 
-    Threads and processes that it starts have the usual one: what a strategy computes beside
-    its callbacks is what they are to go before. A thread of another policy (SCHED_FIFO,
-    say, by `chrt`) is left as it is.
+    Threads and processes that it starts keep the usual slice, so that it runs before
+    whatever a strategy computes outside its callbacks. A thread of another policy
+    (SCHED_FIFO, set by `chrt` for example) is left as it is.
     """
     policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
     wanted = _attributes() if policy in (os.SCHED_OTHER, os.SCHED_BATCH) else None
@@ -51,7 +52,7 @@ def shorten_time_slice() -> bool:
 
 
 def time_slice_ns() -> int:
-    """The slice of the calling thread; 0 where the kernel does not tell."""
+    """The slice of the calling thread; 0 if the kernel does not report it."""
     found = _attributes()
     return 0 if found is None else found[_RUNTIME]
 

@@ -30,8 +30,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def allow_stack_requests(counters: Counters) -> None:
-    """Have the calling thread, which is the strategies', write its stack when it gets the
-    signal, and say by the host's counters that it may get it.
+    """Install a signal handler that writes the stack of the calling thread, the
+    strategies', and announce in the host's counters that it is installed.
     """
     # Without a standard error that is a file nothing can be written: no request then.
     with suppress(OSError, ValueError, RuntimeError, AttributeError):
@@ -40,13 +40,14 @@ def allow_stack_requests(counters: Counters) -> None:
 
 
 class StackRequests:
-    """Asks for the stack of a callback that hangs while its supervisor does not look."""
+    """Requests the stack of a callback that hangs while the supervisor cannot look."""
 
     def __init__(
         self, counters: Counters, strategies: Sequence[str], engine_pid: int, engine_fd: int, after_ns: int
     ) -> None:
-        """`counters` are the host's; `engine_fd` is a pidfd of the engine, which is asked
-        `after_ns` after its callback has begun and its supervisor has looked.
+        """`counters` are the host's; `engine_fd` is a pidfd of the engine, which gets the
+        signal `after_ns` after the later of the callback's beginning and the supervisor's
+        last look.
         """
         self._counters = counters
         self._strategies = strategies
@@ -58,7 +59,7 @@ class StackRequests:
         self._asked_for = MonoNs(0)  # when the callback began whose stack was asked for
 
     def look(self, now: MonoNs) -> bool:
-        """Ask, once for each such callback; whether that was now."""
+        """Request the stack once for each such callback; True if it was requested now."""
         thread_id, watched_at = self._counters.get("thread_id"), self._counters.get("watched_at_ns")
         number = _TGKILL.get(platform.machine())
         if not thread_id or number is None or now - watched_at < self._after_ns:

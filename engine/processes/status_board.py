@@ -28,7 +28,7 @@ def format_status_board(memory: Memory) -> None:
 
 
 def store_status(board: BoardWriter, status: Mapping[str, Any]) -> bool:
-    """Replace the status; False, and the board is as it was, when the text is longer than
+    """Replace the status. False, with the board unchanged, if the text is longer than
     TEXT_BYTES_MAX.
     """
     text = _encode(status)

@@ -23,17 +23,17 @@ _given_to_us: deque[Secret] = deque(maxlen=4)
 
 
 class NoToken(EngineError):
-    """No token can be had now; the text says why, and when the next is asked for."""
+    """No token is available. The text says why, and when the next attempt is made."""
 
     def __init__(self, text: str, kind: ErrorKind = ErrorKind.TRANSPORT, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """`kind` is the kind of Kraken's error; `lockout_ns` what is left of a lockout."""
+        """`kind` is the kind of Kraken's error; `lockout_ns` the rest of a lockout."""
         super().__init__(text)
         self.kind = kind
         self.lockout_ns = lockout_ns
 
 
 async def ask_token(path: Path, deadline_s: float = ASK_DEADLINE_S) -> str:
-    """A fresh token from the router behind the socket; raises NoToken, or NobodyListens
+    """Ask the router behind the socket for a fresh token. Raises NoToken, or NobodyListens
     without a router.
     """
     try:

@@ -88,7 +88,7 @@ class Actor:
         return self.child.pid if self.child is not None and self.child.alive else None
 
     def start(self) -> None:
-        """Start the process. When that fails it is tried again, as after a death."""
+        """Start the process. A failed start is retried, as after a death."""
         if self._started_at == 0:
             asyncio.get_running_loop().add_reader(self._news, self._read_news)
         self._started_at = self._clock.mono_ns()
@@ -106,7 +106,7 @@ class Actor:
             os.close(launch_fd)
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the process for good; it is killed when it has not ended by the deadline."""
+        """Stop the process for good. It is killed if it has not ended by the deadline."""
         self.release()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
@@ -126,7 +126,7 @@ class Actor:
         self.news_of_child.close()
 
     def kill_if_silent(self, now: MonoNs, silence_ns_max: int) -> None:
-        """Look at the heartbeat: kill the process when that has stood still for longer than
+        """Kill the process if its heartbeat has not changed for longer than
         `silence_ns_max`; it is then restarted.
         """
         step_ns, self._looked_at = min(now - self._looked_at, STEP_NS_MAX), now

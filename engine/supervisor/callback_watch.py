@@ -72,7 +72,9 @@ class CallbackWatch:
         self.hung = dict.fromkeys((watched.name for watched in strategies), 0)
 
     def look(self, now: MonoNs) -> None:
-        """Log each callback that hangs, once, and each that has returned since."""
+        """Log each callback that hangs, once, and each that has returned since the last
+        look.
+        """
         self._counters.set("watched_at_ns", now)
         heard_at = self._heartbeat.last_at
         is_held = now - heard_at > SEEN_NS
@@ -98,9 +100,7 @@ class CallbackWatch:
         self.hanging = found
 
     def conduct(self, name: str, now: MonoNs) -> dict[str, Any]:
-        """The part of the summary about hangs of a strategy: how often, and the present
-        one.
-        """
+        """A strategy's part of the summary about hangs: their number, and the current one."""
         hang = self.hanging.get(name)
         shown = hang and {"callback": hang.callback, "for_s": _s(now - hang.began_at), "line": hang.line}
         return {"hung": self.hung[name], "hangs": shown}
@@ -152,8 +152,9 @@ class WatchThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, after the look that is under way: a thread that lived on would keep the
-        strategies and their rings."""
+        """Stop looking, after the look in progress. A thread that lived on would keep the
+        strategies and their rings in memory.
+        """
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
@@ -164,8 +165,8 @@ class WatchThread:
 
 
 def waits_of(answer: object) -> list[FrameType]:
-    """The frames at which a coroutine is suspended, innermost first; empty while it runs,
-    or after its end.
+    """The frames at which a coroutine is suspended, innermost first; empty while it runs
+    and after its end.
     """
     frames: list[FrameType] = []
     inner: Any = answer
@@ -178,8 +179,8 @@ def waits_of(answer: object) -> list[FrameType]:
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """The frames of a thread, innermost first, up to where the engine called the strategy,
-    which may itself be in a call of the engine's.
+    """The frames of a thread, innermost first, up to the engine's call of the strategy. The
+    innermost ones may be the engine's again, in a call that the strategy made.
     """
     frames: list[FrameType] = []
     while frame is not None:
@@ -193,9 +194,9 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 
 def line_of(frames: Sequence[FrameType], file: str) -> str:
-    """`bot.py:12 in on_book`: the innermost line of a file, and the innermost of all when
-    that is in another. Without a file, the innermost line of a program: neither of the
-    engine, nor of Python or of an installed package.
+    """`bot.py:12 in on_book`: the innermost line of `file`, followed by the innermost line
+    of all if that is in another file. Without a file: the innermost line of the user's
+    program, which is neither the engine's, nor Python's, nor an installed package's.
     """
     lines = [f"{Path(each.f_code.co_filename).name}:{each.f_lineno} in {each.f_code.co_name}" for each in frames]
     own = next((line for line, each in zip(lines, frames, strict=True) if _is_own(each, file)), "")
@@ -204,7 +205,7 @@ def line_of(frames: Sequence[FrameType], file: str) -> str:
 
 
 def _is_own(frame: FrameType, file: str) -> bool:
-    """Whether a line is of that file; without one, of the program's own."""
+    """Whether a frame is in `file`; without one, in the user's program."""
     place = frame.f_code.co_filename
     if file:
         return place == file

@@ -24,8 +24,9 @@ class Child:
     """One child process, from its start to its end."""
 
     def __init__(self, pid: int, pidfd: int, on_exit: Callable[[int | None], None]) -> None:
-        """`pidfd` is closed at its end; `on_exit` is called then on the running loop with
-        its exit code, negative for a signal, None when nobody knows it.
+        """The child owns `pidfd` and closes it at the process's end. `on_exit` is then
+        called on the running loop with the exit code: negative for a signal, None if it is
+        unknown.
         """
         self.pid = pid
         self._pidfd = pidfd  # not affected by reuse of the pid
@@ -47,8 +48,8 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     async def stop(self, deadline_s: float) -> None:
-        """Send SIGTERM, and SIGKILL if it still runs after the deadline. One that the
-        kernel cannot end, because its disk does not answer, say, is left behind.
+        """Send SIGTERM, and SIGKILL after the deadline. A process that the kernel cannot
+        end, for example because of a disk that does not answer, is abandoned.
         """
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
@@ -63,11 +64,15 @@ class Child:
             log.error("a process was killed and does not end", pid=self.pid)
 
     def watch(self, exit_code: Callable[[], int | None]) -> None:
-        """Notice its end; `exit_code` is called then."""
+        """Watch for the end of the process, and call `exit_code` then to learn its exit
+        code.
+        """
         self._loop.add_reader(self._pidfd, lambda: self.has_ended(exit_code()))
 
     def watch_beside(self) -> None:
-        """Notice its end if `has_ended` is not called within TOLD_S, as it should be."""
+        """Call `has_ended` without an exit code if nobody else has, TOLD_S after the end of
+        the process.
+        """
 
         def end() -> None:
             self._loop.remove_reader(self._pidfd)
@@ -76,7 +81,9 @@ class Child:
         self._loop.add_reader(self._pidfd, end)
 
     def has_ended(self, code: int | None) -> None:
-        """What `watch` does, for who notices the end otherwise. The first end counts."""
+        """Report the end of the process, by whoever learned of it first; later calls have
+        no effect.
+        """
         if not self.alive:
             return
         if self._late is not None:
@@ -94,8 +101,8 @@ def start_program(
     *,
     stdout: int = subprocess.DEVNULL,
 ) -> Child:
-    """Start a program of its own, which inherits the descriptors, and watch it. OSError
-    when it cannot be started.
+    """Start a program as a child process that inherits the descriptors, and watch it.
+    Raises OSError if it cannot be started.
     """
     # A process group of its own: the terminal's Ctrl-C is for the engine, which stops its
     # children in order.
@@ -112,8 +119,8 @@ def start_program(
 
 
 class RestartDelay:
-    """The wait before a restart: twice as long each time, until the process has lived a
-    while.
+    """The wait before a restart. It doubles each time, until a process has lived for long
+    enough.
     """
 
     def __init__(self, min_s: float, max_s: float) -> None:

@@ -1,5 +1,5 @@
-"""File descriptors: whether this process may open as many as a run of the engine needs, and
-those that others read its memory by.
+"""File descriptors: checks that this process may open as many as a run needs, and opens
+read-only ones for other processes.
 """
 
 import os
@@ -17,15 +17,15 @@ DESCRIPTORS_OF_STRATEGY: Final = 4
 
 
 def descriptors_needed(*, shards: int, strategies: int) -> int:
-    """How many files one process of a run may have to open."""
+    """The largest number of files that one process of a run may have to open."""
     return DESCRIPTORS_MIN + DESCRIPTORS_OF_SHARD * shards + DESCRIPTORS_OF_STRATEGY * strategies
 
 
 def ensure_descriptors(*, shards: int, strategies: int, beside: int = 0) -> None:
-    """Raise the limit of this process and its children when it is too low; `beside` are
-    those that it has open for other things, other engines say.
+    """Raise the limit of open files of this process and its children if it is too low.
+    `beside` counts those that it has open for other purposes, such as other engines.
 
-    Raises ConfigError when it may not be raised.
+    Raises ConfigError if the limit must not be raised that far.
     """
     needed = descriptors_needed(shards=shards, strategies=strategies) + beside
     allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -41,13 +41,13 @@ def ensure_descriptors(*, shards: int, strategies: int, beside: int = 0) -> None
 
 
 def open_descriptors() -> int:
-    """How many this process has open."""
+    """The number of file descriptors that this process has open."""
     return len(os.listdir("/proc/self/fd"))
 
 
 def open_to_read(memories: Sequence[int]) -> list[int]:
-    """Open each memfd again, to be passed on: its own descriptor would allow writing. All
-    or none; EngineError when no descriptor is free for one.
+    """Open each memfd again, read-only, to be passed to another process: its own descriptor
+    would allow writing. Opens all or none; EngineError if no descriptor is free.
     """
     opened: list[int] = []
     try:

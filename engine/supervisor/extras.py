@@ -6,7 +6,9 @@ from engine.errors import ConfigError
 
 
 def need_extra(module: str, extra: str, wanted_by: str) -> None:
-    """Raise ConfigError that says how to install an extra, if this module of it is missing."""
+    """Raise ConfigError, which says how to install the extra, if this module of it is
+    missing.
+    """
     if importlib.util.find_spec(module) is None:
         raise ConfigError(
             f"{wanted_by} needs the package {module.replace('_', '-')}; install it with "

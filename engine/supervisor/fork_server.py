@@ -31,19 +31,21 @@ OnExit = Callable[[int | None], None]
 
 
 class _Asked(Struct, frozen=True):
-    """A request that is not answered."""
+    """A request that has not been answered."""
 
     on_start: Callable[[Child], None]
     on_exit: OnExit
 
 
 class ForkServer:
-    """Starts actors, by a process that is started by `start` or with the first request, and
-    again after its death.
+    """Starts actors through a server process. The process is started by `start` or by the
+    first request, and again after its death.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:
-        """`kinds` are the actors that it imports ahead, in the order of their start."""
+        """`kinds` are the actors that the server imports ahead, in the order of their
+        start.
+        """
         self._kinds: Final = kinds
         self._numbers = itertools.count()
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +61,7 @@ class ForkServer:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process, which begins to import. OSError when it cannot be started."""
+        """Start the server, which begins to import. Raises OSError if it cannot be started."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -77,8 +79,8 @@ class ForkServer:
     def fork(self, kind: str, descriptors: Sequence[int], on_start: Callable[[Child], None], on_exit: OnExit) -> None:
         """Start an actor, which inherits the descriptors; the first is its launch.
 
-        `on_start` is called when it runs, `on_exit` when it has ended, or is not to be
-        started: then without `on_start`.
+        `on_start` is called when it runs, and `on_exit` when it has ended. If it is not
+        started, only `on_exit` is called.
         """
         number = next(self._numbers)
         self._asked[number] = _Asked(on_start, on_exit)
@@ -91,7 +93,7 @@ class ForkServer:
             self._refuse(Refused(number, str(error)))
 
     def kill(self) -> None:
-        """Kill the process, for it does not answer; the actors that it started end too."""
+        """Kill the server because it does not answer; the actors that it started end, too."""
         if self._process is not None:
             self._process.kill()
 
@@ -127,8 +129,9 @@ class ForkServer:
         self._end_unwatched()
 
     def _end_unwatched(self) -> None:
-        """Kill them by their pids, which are still theirs: the fork server, which waits for
-        them, has not told of their end."""
+        """Kill actors by their pids. The pids are still valid, because the server reaps the
+        actors and has not reported their end.
+        """
         for pid in self._unwatched:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -138,7 +141,9 @@ class ForkServer:
         asyncio.get_running_loop().call_soon(self._asked.pop(refused.number).on_exit, None)
 
     def _lost(self) -> None:
-        """The process ended by itself: those it started end with it, or are orphans."""
+        """Handle the unexpected end of the server: the actors that it started end with it,
+        or are orphans.
+        """
         assert self._process is not None
         self._forget(self._process)
         log.error("the fork server ended", code=self._process.returncode)

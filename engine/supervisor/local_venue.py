@@ -42,11 +42,12 @@ class VenuePlan(Struct, frozen=True):
 
 
 def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | None:
-    """The exchange that `--venue` stands for; None for one that is not built in.
+    """The built-in exchange that `--venue` names; None if it names another venue.
 
-    `options` is the text of --venue-options, which wins. On paper the market is the
-    configured one. The local venue lists all pairs that it knows, for who subscribes at run
-    time. Raises ConfigError for options that are no command line.
+    `options` is the text of --venue-options, which takes precedence. On paper the market is
+    the configured one. The local venue lists all pairs that it knows, so that further ones
+    can be subscribed at run time. Raises ConfigError for options that are not a valid
+    command line.
     """
     if options and venue not in (LOCAL, PAPER):
         raise ConfigError("--venue-options are those of the local or paper venue; leave them out, or use one of these")
@@ -84,8 +85,8 @@ class LocalVenue:
         )
 
     def ready(self) -> VenueReady:
-        """Wait until it takes connections; raises ConfigError with the venue's own sentence
-        if it could not start.
+        """Wait until it accepts connections. Raises ConfigError with the venue's own
+        sentence if it could not start.
         """
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -1,5 +1,5 @@
-"""What the supervisor keeps for the process that sends notices: its counters, which outlive
-it, and its launch.
+"""The supervisor's side of the process that sends notices: its launch, and its counters,
+which outlive the process.
 """
 
 import os
@@ -30,8 +30,9 @@ class Notices:
     def __init__(
         self, config: Config, venue: str, has_trading: bool, control_path: Path, secrets_fd: int, clock: Clock
     ) -> None:
-        """`venue` is what the run is told to be on, and whether it trades there;
-        `secrets_fd` has what the environment held for the targets, and stays the caller's.
+        """`venue` is the name of the venue in notices; `has_trading` says whether the run
+        trades there. `secrets_fd` holds the targets' secrets from the environment, and
+        stays the caller's.
         """
         targets = [target.name for target in config.notices.targets]
         names = notices_counter_names(targets)

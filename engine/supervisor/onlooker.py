@@ -25,7 +25,7 @@ log = structlog.get_logger("supervisor")
 
 
 class Onlooker:
-    """One such child, from the start of the run to its end."""
+    """One child that only looks on, from the start of the run to its end."""
 
     def __init__(
         self,
@@ -37,8 +37,9 @@ class Onlooker:
         descriptors: Sequence[int] = (),
         end_s: float = 0.0,
     ) -> None:
-        """`descriptors` are those that each life of the process inherits; `end_s` is what
-        its own end takes at most."""
+        """`descriptors` are inherited by each process that is started. `end_s` is the
+        longest time that the process needs to end.
+        """
         self.name = name
         self._end_s = end_s
         self._command = command
@@ -50,8 +51,9 @@ class Onlooker:
         self._stopping = False
 
     def start(self) -> None:
-        """Start the process, unless the engine stops. When that fails it is tried again, as
-        after a death."""
+        """Start the process, unless the engine stops. A failed start is retried, as after a
+        death.
+        """
         if self._stopping:
             return
         self._started_at = self._clock.mono_ns()
@@ -63,8 +65,9 @@ class Onlooker:
             asyncio.get_running_loop().call_later(delay_s, self.start)
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the process for good; it is killed when it has not ended by the deadline,
-        and had its own time."""
+        """Stop the process for good. It is killed if it has not ended after the deadline
+        and its own time to end.
+        """
         self._stopping = True
         if self._child is not None:
             await self._child.stop(max(deadline_s, self._end_s))
@@ -81,7 +84,7 @@ class Onlooker:
 
 
 def onlookers(config: Config, clock: Clock) -> list[Onlooker]:
-    """Those that are configured."""
+    """The onlookers that the configuration asks for."""
     commands: dict[str, tuple[str, ...]] = {}
     if config.metrics.port is not None:
         commands["metrics"] = ("--port", str(config.metrics.port), "--address", config.metrics.address)

@@ -1,4 +1,4 @@
-"""What the profit of a paper run assumes, told beside it."""
+"""The assumptions behind the profit of a paper run, reported beside it."""
 
 from typing import Any, Final
 from urllib.request import urlopen
@@ -17,7 +17,7 @@ ASSUMPTIONS: Final = (
 
 
 class Terms(Struct, frozen=True):
-    """On what terms the paper venue traded."""
+    """The fees and delays that the paper venue applied."""
 
     maker_fee_percent: float
     taker_fee_percent: float

@@ -40,8 +40,8 @@ log = structlog.get_logger("engine")
 
 
 def venue_settings(venue: str | None) -> dict[str, object]:
-    """The settings that a venue stands for: `local`, `paper`, `live`, or the URL of a
-    public WebSocket; None for a setting that stays as it is.
+    """The settings that a venue implies: `local`, `paper`, `live`, or the URL of a public
+    WebSocket. None leaves a setting as it is.
 
     Raises ConfigError for any other word.
     """
@@ -62,10 +62,10 @@ class Run:
     """The run directory, the built-in venue and the account of one run."""
 
     def __init__(self, config: Config, plan: VenuePlan | None = None, *, trades: bool = True) -> None:
-        """`plan` is the built-in venue to trade on; None for a run on the addresses of the
-        configuration. A run that never `trades` leaves the local venue's account alone.
+        """`plan` is the built-in venue to trade on; None for a run on the configured
+        addresses. A run that never `trades` does not use the local venue's account.
 
-        Raises ConfigError for books of one venue and orders to another.
+        Raises ConfigError if books come from one venue and orders go to another.
         """
         if plan is None:
             _check_one_venue(config)
@@ -80,12 +80,12 @@ class Run:
         self._account: Account | None = None
 
     def begin(self, strategies: int, *, beside: int = 0) -> None:
-        """Take the name, start the local venue, and take key and tokens out of the
-        environment.
+        """Acquire the engine's name, start the local venue, and move key and tokens out of
+        the environment.
 
-        `strategies` is how many there will be, `beside` how many files this process has
-        open for other things. Raises ConfigError when an engine of this name runs, or this
-        process may open too few files.
+        `strategies` is the number of strategies, `beside` the number of files that this
+        process has open for other purposes. Raises ConfigError if an engine of this name
+        runs, or this process may open too few files.
         """
         config = self.config
         check_cpus((
@@ -106,14 +106,16 @@ class Run:
             self._local = LocalVenue(self.config.symbols, self._plan)
 
     def wait_for_venue(self) -> None:
-        """Wait until the local venue takes connections; raises ConfigError when it cannot
-        start."""
+        """Wait until the local venue accepts connections. Raises ConfigError if it cannot
+        start.
+        """
         if self._local is not None:
             self._ready = self._local.ready()
 
     def supervisor(self, strategies: Sequence[NamedStrategy], *, in_loop: bool = False) -> Supervisor:
-        """The supervisor of this run; `in_loop` runs the strategies on the loop that runs
-        it."""
+        """Create the supervisor of this run. With `in_loop` the strategies run on the
+        supervisor's own event loop.
+        """
         self._account = self._make_account()
         is_local = self._ready is not None and not self._is_paper
         url = self._ready.public if self._ready is not None and is_local else self.config.venue.url
@@ -136,11 +138,11 @@ class Run:
         supervisor.request_stop(f"the {self._local.kind} venue ended with exit code {self._local.process.returncode}")
 
     def venue_facts(self, supervisor: Supervisor) -> dict[str, Any]:
-        """What the built-in venue adds to the summary after the run: `ledger`, its ledger,
-        the journal and the callbacks compared; and `paper`, what a paper run's profit
-        assumes. Nothing without a built-in venue.
+        """The built-in venue's part of the summary after the run: `ledger`, the comparison
+        of its ledger with journal and callbacks; and `paper`, the assumptions behind a
+        paper run's profit. Empty without a built-in venue.
 
-        An error in journal or ledger is told there, and raises nothing.
+        An error in journal or ledger is reported there; nothing is raised.
         """
         if self._ready is None or self._account is None:
             return {}
@@ -166,7 +168,7 @@ class Run:
         return self._plan is not None and self._plan.kind == PAPER
 
     def end(self) -> None:
-        """End the local venue, forget key and tokens, and give the name back."""
+        """End the local venue, wipe key and tokens, and release the name."""
         if self._local is not None:
             self._local.end()
         for fd in (self._credentials_fd, self._notice_secrets_fd):
@@ -176,8 +178,8 @@ class Run:
         self._directory.release()
 
     def _make_account(self) -> Account | None:
-        """The account to trade with: the local venue's always, Kraken's when configured,
-        else None.
+        """The account to trade with: the local venue's always, Kraken's if configured, else
+        None.
         """
         config, ready = self.config, self._ready
         if not self._trades:
@@ -212,7 +214,7 @@ class Run:
 
 
 def _tell_ledger(ledger: dict[str, Any]) -> None:
-    """Log whether the venue, the journal and the callbacks tell the same."""
+    """Log whether venue, journal and callbacks agree."""
     counts = {"orders": ledger["orders"], "fills": ledger["fills"]}
     if ledger["agree"]:
         log.info("the venue's ledger, the journal and the callbacks agree", **counts)
@@ -225,15 +227,15 @@ def _tell_ledger(ledger: dict[str, Any]) -> None:
 
 
 def _tell_profit(pnl: dict[str, Any], paper: dict[str, Any]) -> None:
-    """Log the profit of a paper run beside what it assumes."""
+    """Log the profit of a paper run with its assumptions."""
     terms = {key: value for key, value in paper.items() if key != "assumptions"}
     profit = {key: pnl[key] for key in ("realized", "unrealized", "fees")}
     log.info("paper profit", **profit, **terms, assumptions=" ".join(paper["assumptions"]))
 
 
 def _check_one_venue(config: Config) -> None:
-    """Raise ConfigError for books of one venue and orders to another: that mistake costs
-    money.
+    """Raise ConfigError if books come from one venue and orders go to another: such a
+    mistake costs money.
     """
     venue, kraken = config.venue, VenueConfig()
     orders_at_kraken = kraken.private_url == venue.private_url or kraken.rest_url == venue.rest_url
@@ -245,10 +247,10 @@ def _check_one_venue(config: Config) -> None:
 
 
 def _hand_over_environment() -> int:
-    """Take a key from the environment into a memfd for the router alone; returns its
+    """Move an API key from the environment into a memfd for the router alone; returns its
     descriptor.
 
-    This process can no longer be dumped then, because the key was in it.
+    This process can no longer be dumped then, because it has held the key.
     """
     credentials = take_environment()
     if credentials is not None:
@@ -257,10 +259,10 @@ def _hand_over_environment() -> int:
 
 
 def _hand_over_notice_secrets(targets: Sequence[NoticeTargetConfig]) -> int:
-    """Take the secrets of these targets from the environment into a memfd for the process
+    """Move the secrets of these targets from the environment into a memfd for the process
     that sends notices; returns its descriptor.
 
-    Raises ConfigError for a target whose secret is nowhere, or can be read by others.
+    Raises ConfigError for a target whose secret is missing, or readable by others.
     """
     places = {target.name: place_of_secret(target) for target in targets}
     taken = take_variables(targets)

@@ -83,10 +83,10 @@ class RunDirectory:
             path.unlink(missing_ok=True)
 
     def _locked(self) -> int:
-        """Make the directory and lock it; the lock's descriptor.
+        """Make the directory and lock it; returns the lock's descriptor.
 
-        Raises FileNotFoundError or FileExistsError where an engine that ends has removed a
-        part of it meanwhile.
+        Raises FileNotFoundError or FileExistsError if an engine that is ending has removed
+        a part of it meanwhile.
         """
         root = self.path.parent
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class RunDirectory:
         return fd
 
     def _take(self, fd: int) -> None:
-        """Lock it for this process; raises ConfigError when another engine holds it."""
+        """Lock it for this process. Raises ConfigError if another engine holds the lock."""
         for left in reversed(range(LOOKS_MAX)):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +121,7 @@ class RunDirectory:
                 return
 
     def _forked(self) -> None:
-        """Drop the lock in a process that a strategy forked off, which may outlive the
+        """Drop the lock in a process that a strategy has forked, which may outlive the
         engine.
         """
         if self._lock_fd >= 0:
@@ -133,9 +133,9 @@ class RunDirectory:
         return (self.control_path, self.router_path, self.token_path)
 
     def holder(self) -> str | None:
-        """The pid of the running engine of this name; None when there is none.
+        """The pid of the running engine of this name; None if there is none.
 
-        Raises ConfigError when this user may not know.
+        Raises ConfigError if this user lacks the permission to find out.
         """
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
@@ -152,7 +152,7 @@ class RunDirectory:
         return None
 
     def others(self) -> list[str]:
-        """The names of this user's other engines that run; raises as `holder`."""
+        """The names of this user's other running engines. Raises as `holder`."""
         try:
             names = sorted(path.name for path in self.path.parent.iterdir() if path.name != self.name)
         except (FileNotFoundError, NotADirectoryError):  # no engine has run yet

@@ -131,20 +131,20 @@ class _Feed:
         )
 
     def segments(self) -> tuple[ShardMap, list[Segment]]:
-        """The memories that another process may look at."""
+        """The memory segments that another process may attach."""
         counters = self.actor.counters_segment
         mapped = ShardMap(self.shard, self.ring.fd, self.board.fd, counters.fd, self.table.fd)
         return mapped, [self.ring, self.board, counters, self.table]
 
     def was_live(self, symbol: str) -> bool:
-        """Whether the pair has had a snapshot since the engine started; of ALL_PAIRS,
+        """Whether the pair has had a snapshot since the engine started; for ALL_PAIRS,
         whether any has.
         """
         indices = [index for index, row in enumerate(self.port.rows) if symbol in (row.symbol, ALL_PAIRS)]
         return any(self.actor.counters.get(pair_counter(index, "snapshots")) > 0 for index in indices)
 
     def note_dead(self) -> None:
-        """Note in the counters that no subscription of the dead process holds."""
+        """Mark all subscriptions of the dead process as unconfirmed in the counters."""
         for index in range(self.shard.pairs_max):
             self.actor.counters.set(pair_counter(index, "confirmed"), NO_CHANNELS)
 
@@ -163,10 +163,11 @@ class Supervisor:
         in_loop: bool = False,
         notice_secrets_fd: int | None = None,
     ) -> None:
-        """`account` is what to trade on; None for an engine that only watches. `in_loop`
-        runs the strategies on the loop that runs `run`, instead of in a thread.
-        `notice_secrets_fd` has what the environment held for the targets of notices; None
-        where there is no target."""
+        """`account` is the account to trade on; None for an engine that only watches.
+        `in_loop` runs the strategies on the event loop that runs `run`, instead of in a
+        thread. `notice_secrets_fd` holds the secrets of notices' targets from the
+        environment; None without targets.
+        """
         self._config = config
         self._in_loop = in_loop
         self._url = url
@@ -305,8 +306,8 @@ class Supervisor:
     # --- one run
 
     async def run(self, seconds: float | None, on_tick: Callable[[RunFacts], None], tick_s: float) -> UserError | None:
-        """Run until `request_stop`, `engine stop`, or `seconds` are over; returns a user's
-        mistake that ended it.
+        """Run until `request_stop`, `engine stop`, or the end of `seconds`. Returns the
+        UserError that ended the run, if any.
 
         `on_tick` is called with the facts every `tick_s`, and at the end.
         """
@@ -352,7 +353,7 @@ class Supervisor:
         return self._mistake
 
     def request_stop(self, reason: str) -> None:
-        """Stop soon; the first reason given is the one that is reported."""
+        """Begin to stop; the first reason given is the one that is reported."""
         if self._exit_reason is None:
             self._exit_reason = reason
         self._stop_requested.set()
@@ -364,7 +365,7 @@ class Supervisor:
 
     @property
     def state_text(self) -> str:
-        """One line for people: what the engine does now."""
+        """One line for people about the current state of the engine."""
         if self._exit_reason is not None:
             return f"stopping: {self._exit_reason}"
         if not self.has_begun.is_set():
@@ -376,14 +377,15 @@ class Supervisor:
         return f"trading: {status.get('mode', 'closed')}" + (f", {reason}" if reason else "")
 
     def summary(self) -> dict[str, Any]:
-        """The summary of the run so far. It costs milliseconds of this process: while the
-        run lasts, others look at its memory themselves."""
+        """The summary of the run so far. Building it takes milliseconds of this process, so
+        other processes build their own from the shared memory while the run lasts.
+        """
         if self._in_loop:
             self._host.count_all()  # on its own thread, so the newest counts can be told
         return build_summary(self._view, self.facts(), self.clock.mono_ns())
 
     def facts(self) -> RunFacts:
-        """What no memory of the run says."""
+        """The facts about the run that are not in shared memory."""
         now = self.clock.mono_ns()
         self._count(now)
         return RunFacts(
@@ -397,7 +399,7 @@ class Supervisor:
         )
 
     def _map(self, latency: list[int]) -> RunMap:
-        """The map of the run's memory, whose segments are kept for it."""
+        """Build the map of the run's memory, and keep its segments alive."""
         shards, trading = [], None
         for feed in self._feeds:
             mapped, segments = feed.segments()
@@ -440,8 +442,8 @@ class Supervisor:
         return ATTEMPTS_MAX // (len(self._feeds) + (2 if account is not None else 0))
 
     def told(self) -> list[Told]:
-        """What the strategies' callbacks were told of orders, to compare with the venue's
-        ledger.
+        """What the strategies' callbacks received about orders, for comparison with the
+        venue's ledger.
         """
         return [Told(hosted.order_client.fills_told, hosted.order_client.ends_told) for hosted in self._hosted]
 
@@ -464,7 +466,7 @@ class Supervisor:
             started.add_done_callback(_forget)
 
     async def _until_open(self, trading: Trading) -> None:
-        """Wait until orders are taken, or are not to be expected soon."""
+        """Wait until orders are accepted, or will not be soon."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TRADING_WAIT_S):
                 while not (trading.has_opened or self._stop_requested.is_set()):
@@ -480,8 +482,8 @@ class Supervisor:
             self.request_stop(CLEAN)
 
     async def _stop(self) -> None:
-        """Feeds first, so that strategies get everything that was published; orders next;
-        then the strategies.
+        """Stop the feeds first, so that strategies get everything that was published; then
+        the order router; then the strategies.
         """
         if self._exit_reason is None:
             self._exit_reason = CLEAN
@@ -506,7 +508,9 @@ class Supervisor:
         self.fork_server.close()
 
     def _status_command(self, _: Request) -> Shared:
-        """Where to look, instead of what is to be seen: see `engine.processes.run_view`."""
+        """Answer `status` with the map of the memory to read, not with its contents: see
+        `engine.processes.run_view`.
+        """
         if not self._lent:
             self._lent += open_to_read(self.map.descriptors)
         return Shared({"map": to_builtins(self.map), "facts": to_builtins(self.facts())}, self._lent)
@@ -532,7 +536,7 @@ class Supervisor:
     # --- the feeds
 
     def feed_died(self, feed: _Feed, reason: str, now: MonoNs) -> None:
-        """Publish that the pairs of a feed are stale, after its process has ended."""
+        """Publish that the pairs of a feed are stale, because its process has ended."""
         publisher = Publisher(feed.ring.memory, [(STRATEGY_HOST_DOORBELL, self._eventfd)])
         board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
         self.tell_error(feed.actor.name, reason)
@@ -541,16 +545,19 @@ class Supervisor:
         feed.note_dead()
 
     def feed_told(self, feed: _Feed, news: News) -> None:
-        """Handle news of a feed. A live pair that is refused later (delisted, say) becomes
-        untrusted, alone; one that was asked for at run time is refused to who asked. A feed
-        that has served pairs goes on without Kraken's list of them.
+        """Handle a message of a feed: a fatal error, or a refused subscription.
+
+        A refusal stops the engine, unless the pair was live before (one that is delisted
+        later becomes untrusted, alone) or was subscribed at run time (its subscribers are
+        told). A refusal of the instrument channel does not stop it once any pair has been
+        live.
         """
         if news.kind == "fatal" or (not feed.was_live(news.symbol) and not self._refuse(news.symbol, news.text)):
             self._fail(UserError(news.text))
 
     def _refuse(self, symbol: str, reason: str) -> bool:
-        """Tell every strategy that Kraken has refused a pair; False when it is none that
-        was subscribed at run time.
+        """Report a refused pair to every strategy; False if it was not subscribed at run
+        time.
         """
 
         def tell() -> None:
@@ -560,7 +567,7 @@ class Supervisor:
         return self.followed.refuse(symbol, tell)
 
     def tell_error(self, place: str, text: str) -> None:
-        """Have every strategy's on_error called."""
+        """Schedule a call of on_error for every strategy."""
         error = ErrorReport(place, text, self.clock.wall_ns())
         for hosted in self._hosted:
             hosted.tell_error(error)
@@ -570,11 +577,11 @@ class Supervisor:
 
     @property
     def calls_per_s(self) -> float:
-        """Calls of REST for public data: the share of each that asks."""
+        """The REST calls per second for public data of one process: its share of the limit."""
         return self._config.fallback.calls_per_s / self._asker_count
 
     def feed_launch(self, feed: _Feed) -> tuple[FeedLaunch, tuple[int, ...]]:
-        """The launch of a feed's process, and the descriptors that it inherits."""
+        """The launch data of a feed's process, and the descriptors that it inherits."""
         config, intervals = self._config, self._config.feed.candle_intervals_min
         compared = min(intervals, default=None) if config.feed.compare_candles else None
         launch = FeedLaunch(
@@ -620,7 +627,9 @@ class Supervisor:
         return launch, launch.descriptors
 
     async def _watch(self) -> None:
-        """Kill each process without a heartbeat; its end is then handled like any other."""
+        """Kill each process whose heartbeat has stopped; its end is then handled like any
+        other.
+        """
         silence_ns_max = int(self._config.engine.actor_silence_s * NS_PER_S)
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -635,8 +644,9 @@ class Supervisor:
                 self._watch_of_callbacks.look(now)
 
     def _tell_connections(self, actor: Actor) -> None:
-        """Have on_connection called when a process has connected, or lost its connection,
-        since the last look."""
+        """Schedule a call of on_connection for each process that has connected, or lost its
+        connection, since the last look.
+        """
         made, lost = actor.counters.get("connects"), actor.counters.get("disconnects")
         was_made, was_lost = self._connections.get(actor.name, (0, 0))
         self._connections[actor.name] = (made, lost)
@@ -649,8 +659,8 @@ class Supervisor:
 
 
 def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
-    """The REST behind the public feeds; None when it is switched off, or not known to be
-    the same venue's: Kraken's is no second source for another venue's market.
+    """The REST service behind the public feeds. None if it is switched off, or is not known
+    to belong to the same venue: Kraken's must not stand in for another venue's market.
     """
     if not config.fallback.enabled:
         return None
@@ -661,7 +671,7 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
 
 
 def configured_channels(feed: FeedConfig) -> Channel:
-    """What is followed of each pair unless a call says otherwise."""
+    """The channels of each pair that are followed unless a call names others."""
     return (
         Channel.BOOK
         | (Channel.TRADE if feed.trades or feed.candle_intervals_min else NO_CHANNELS)
@@ -671,8 +681,9 @@ def configured_channels(feed: FeedConfig) -> Channel:
 
 
 def file_of(strategy: Strategy) -> str:
-    """The file of a strategy's class; empty when it has none, or is a program, whose
-    handlers may stand anywhere."""
+    """The file of a strategy's class; empty if it has none, and for a program, whose
+    handlers may be in any file.
+    """
     try:
         file = inspect.getfile(type(strategy))
     except (OSError, TypeError):
@@ -681,7 +692,9 @@ def file_of(strategy: Strategy) -> str:
 
 
 def _forget(started: "asyncio.Future[None]") -> None:
-    """Retrieve the outcome of a start that nobody waits for any more."""
+    """Retrieve the outcome of a start that nobody awaits any more, so that asyncio does not
+    log it.
+    """
     if not started.cancelled():
         started.exception()
 
@@ -693,7 +706,7 @@ async def _tick(on_tick: Callable[[RunFacts], None], facts: Callable[[], RunFact
 
 
 def burst_of_shard(shards: int) -> int:
-    """Requests that one of so many feeds may send at once: its share, for Kraken sees one
-    address; at least one.
+    """The number of requests that one of so many feeds may send at once: its share, since
+    Kraken counts per address; at least one.
     """
     return max(1, REQUESTS_BURST // shards)

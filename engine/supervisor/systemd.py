@@ -25,13 +25,13 @@ SIGNS_PER_DEADLINE: Final = 4  # of life; sd_watchdog_enabled(3) asks for two at
 
 
 class Systemd:
-    """The socket of whoever has started this process and wants to be told; without one,
-    every call has no effect.
+    """The notification socket of the service manager that started this process. Without
+    one, every call has no effect.
     """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
-        """Take the socket's address out of the environment: no child and no strategy may
-        speak for the engine.
+        """Remove the socket's address from the environment: no child and no strategy may
+        notify in the engine's name.
         """
         address = environment.pop(SOCKET_VARIABLE, "")
         deadline_us = environment.pop(WATCHDOG_VARIABLE, "")
@@ -50,8 +50,8 @@ class Systemd:
     async def follow(
         self, has_begun: asyncio.Event, is_stopping: Callable[[], bool], status: Callable[[], str]
     ) -> None:
-        """Tell of a run until this is canceled, from the loop that the run is on. `status`
-        is asked once a second for one line.
+        """Report the state of a run until this is canceled, on the run's own event loop.
+        `status` is called once a second for one line.
         """
         if not self._address:
             return
@@ -73,7 +73,7 @@ class Systemd:
             await asyncio.sleep(interval_s)
 
     def tell_stopping(self) -> None:
-        """Tell that the end has begun, once."""
+        """Report once that the engine is stopping."""
         if not self._is_stopping:
             self._is_stopping = True
             self._send(["STOPPING=1"])

@@ -106,10 +106,10 @@ class Trading:
         attempts_max: int,
         host_counters_fd: int,
     ) -> None:
-        """`holders`: the strategies whose positions begin with what the account holds, each
-        with the pairs. `balance_callers`: those that are called when a balance changes.
-        `on_death` gets the name of a process that died, and how; its
-        successor finds everything in the rings and the journal.
+        """`holders`: the strategies whose positions begin with the account's holdings, each
+        with its pairs. `balance_callers`: the strategies that get a call when a balance
+        changes. `on_death` is called with the name of a process that died and the way it
+        ended; its successor finds everything in the rings and the journal.
         """
         self._host_counters_fd = host_counters_fd
         self._holders = holders
@@ -163,8 +163,8 @@ class Trading:
         self.private_feed.start()
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the router first: it cancels what is open, and needs the private feed to see
-        it done.
+        """Stop the router before the private feed: the router cancels open orders, and
+        learns from the feed that they are canceled.
         """
         await self.router.stop(deadline_s + self._config.trading.answer_timeout_s)
         await self.private_feed.stop(deadline_s)
@@ -172,8 +172,8 @@ class Trading:
         self._nudge_of_router.close()
 
     def left_open(self) -> str:
-        """After `stop`: a sentence about orders that may still be open against the
-        configuration; else empty.
+        """After `stop`: a sentence about orders that may still be open although the
+        configuration says to cancel them; else empty.
         """
         trading, orders = self._config.trading, self.router.counters.get("own_open")
         if not orders or trading.on_stop != "cancel":
@@ -187,28 +187,28 @@ class Trading:
 
     @property
     def has_opened(self) -> bool:
-        """Whether orders are taken, or a person has halted trading, which only a person
-        ends.
+        """True if orders are accepted, or if a person has halted trading, which only a
+        person ends.
         """
         status = self.status()
         return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
-        """What the router last said of itself; empty before it has."""
+        """The router's last status; empty before the first."""
         return read_status(self._status_board)
 
     @property
     def state_dir(self) -> Path:
-        """Where journal and history are."""
+        """The directory of journal and history."""
         return self._account.state_dir
 
     @property
     def commands_held_up(self) -> int:
-        """Commands that found no room in their ring, and waited."""
+        """The number of commands that had to wait for room in their ring."""
         return self._publisher.full_count
 
     def segments(self) -> tuple[TradingMap, list[Segment]]:
-        """The memories that another process may look at."""
+        """The memory segments that another process may attach."""
         router, private_feed = self.router.counters_segment, self.private_feed.counters_segment
         reports, histograms = list(self._reports.values()), list(self._histogram_segments.values())
         mapped = TradingMap(

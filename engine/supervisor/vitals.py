@@ -1,4 +1,4 @@
-"""What the supervisor alone knows of its children and strategies, as counters that other
+"""The supervisor's own observations of its children and strategies, as counters that other
 processes can read.
 """
 
@@ -22,7 +22,9 @@ class Vitals:
         self._heartbeat = Heartbeat(self._counters)
 
     def write(self, now: MonoNs, commands_held_up: int, actors: Sequence[Actor], hung: Mapping[str, int]) -> None:
-        """Store what is true now; `hung` counts callbacks that did not return, by strategy."""
+        """Store the current values; `hung` counts callbacks that did not return, by
+        strategy.
+        """
         self._counters.set("commands_held_up", commands_held_up)
         for actor in actors:
             self._counters.set(f"{actor.name} pid", actor.pid or 0)
