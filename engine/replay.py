@@ -127,59 +127,83 @@ async def replay(
     summary.
     """
     began_ns = time.perf_counter_ns()
-    clock = ManualClock(mono_ns=1, wall_ns=captures[0].began_at)
-    (shard,) = plan_shards(symbols, 1, config.feed.candle_intervals_min)
-    record_bytes = market_record_bytes(config.feed.publish_levels)
-    ring = bytearray(ring_bytes(record_bytes, RING_SLOTS))
-    format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
-    board = bytearray(board_bytes(record_bytes, shard.board_slots))
-    format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
-    counters_memory = _counters_memory(shard.counter_names)
-    counters = Counters(counters_memory, shard.counter_names)
-    # Depth None: the captures show how deep they are.
-    session = PublicSession(
-        PublicSettings(symbols=shard.symbols, depth=None, publish_levels=config.feed.publish_levels)
-    )
-    feed = PublicFeed(
-        shard,
-        session,
-        publisher=Publisher(ring),
-        board=BoardWriter(board),
-        board_reader=BoardReader(board),
-        counters=counters,
-        clock=clock,
-        refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
-    )
-    latency_memories = [bytearray(Histogram.bytes_needed) for _ in WIRE_HISTOGRAMS]
-    for memory in latency_memories:
-        Histogram.format(memory)
-    latency = dict(zip(WIRE_HISTOGRAMS, map(Histogram, latency_memories), strict=True))
-    stopwatch = _Stopwatch()
-    port = MarketPort(shard, ring, board)
-    limits = HostLimits.of(config.engine)
-    hosted = [
-        HostedStrategy(
-            strategy,
-            name,
-            symbols=shard.symbols,
-            ports=[port],
-            clock=clock,
-            latency=latency,
-            latency_ns=stopwatch.since_fed_ns,
-            limits=limits,
-            why_no_trading="a replay has no venue to send orders to",
-        )
-        for name, strategy in strategies
-    ]
-    names = [name for name, _ in strategies]
-    host_names = strategy_counter_names(names, [shard.ring_name])
-    host_memory = _counters_memory(host_names)
-    host = StrategyHost(hosted, Counters(host_memory, host_names), clock)
-    await host.on_start()
-    feed.on_start()
-    session.opened(clock.mono_ns())
-    frames = 0
+    run = _Replay(captures[0].began_at, symbols, strategies, config)
+    await run.start()
     for capture in captures:
+        await run.feed_capture(capture)
+    await run.close()
+    return run.summary((time.perf_counter_ns() - began_ns) / NS_PER_S)
+
+
+class _Replay:
+    """The feed and the strategies of one replay, on the captures' clock and over memory of
+    this process alone.
+    """
+
+    def __init__(
+        self, began_at: int, symbols: Sequence[str], strategies: Sequence[tuple[str, Strategy]], config: Config
+    ) -> None:
+        self._clock = ManualClock(mono_ns=1, wall_ns=began_at)
+        self._stopwatch = _Stopwatch()
+        (self._shard,) = plan_shards(symbols, 1, config.feed.candle_intervals_min)
+        record_bytes = market_record_bytes(config.feed.publish_levels)
+        self._ring = bytearray(ring_bytes(record_bytes, RING_SLOTS))
+        format_ring(self._ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
+        self._board = bytearray(board_bytes(record_bytes, self._shard.board_slots))
+        format_board(self._board, record_bytes=record_bytes, slot_count=self._shard.board_slots)
+        self._counters_memory = _counters_memory(self._shard.counter_names)
+        self._counters = Counters(self._counters_memory, self._shard.counter_names)
+        # Depth None: the captures show how deep they are.
+        settings = PublicSettings(symbols=self._shard.symbols, depth=None, publish_levels=config.feed.publish_levels)
+        self._session = PublicSession(settings)
+        self._feed = PublicFeed(
+            self._shard,
+            self._session,
+            publisher=Publisher(self._ring),
+            board=BoardWriter(self._board),
+            board_reader=BoardReader(self._board),
+            counters=self._counters,
+            clock=self._clock,
+            refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
+        )
+        self._latency_memories = [bytearray(Histogram.bytes_needed) for _ in WIRE_HISTOGRAMS]
+        for memory in self._latency_memories:
+            Histogram.format(memory)
+        self._names = [name for name, _ in strategies]
+        host_names = strategy_counter_names(self._names, [self._shard.ring_name])
+        self._host_memory = _counters_memory(host_names)
+        hosted = self._hosted(strategies, config)
+        self._host = StrategyHost(hosted, Counters(self._host_memory, host_names), self._clock)
+        self._frames = 0
+
+    def _hosted(self, strategies: Sequence[tuple[str, Strategy]], config: Config) -> list[HostedStrategy]:
+        port = MarketPort(self._shard, self._ring, self._board)
+        latency = dict(zip(WIRE_HISTOGRAMS, map(Histogram, self._latency_memories), strict=True))
+        limits = HostLimits.of(config.engine)
+        return [
+            HostedStrategy(
+                strategy,
+                name,
+                symbols=self._shard.symbols,
+                ports=[port],
+                clock=self._clock,
+                latency=latency,
+                latency_ns=self._stopwatch.since_fed_ns,
+                limits=limits,
+                why_no_trading="a replay has no venue to send orders to",
+            )
+            for name, strategy in strategies
+        ]
+
+    async def start(self) -> None:
+        """Start the strategies, then the feed and its session."""
+        await self._host.on_start()
+        self._feed.on_start()
+        self._session.opened(self._clock.mono_ns())
+
+    async def feed_capture(self, capture: Capture) -> None:
+        """Feed the frames of one capture; the clock advances as it did while recording."""
+        clock, feed, session, stopwatch = self._clock, self._feed, self._session, self._stopwatch
         held = [symbol for symbol in capture.symbols if symbol in session.feeds]
         feed.begin_recording(held, capture.path.name)
         offset_ns: int | None = None
@@ -189,7 +213,7 @@ async def replay(
                     offset_ns = clock.mono_ns() - captured_at
                     clock.set_wall(captured_at)
                 clock.advance(max(0, captured_at + offset_ns - clock.mono_ns()))
-            frames += 1
+            self._frames += 1
             stopwatch.fed_at_ns = time.perf_counter_ns()
             events = feed.receive(frame, clock.mono_ns())
             while events:
@@ -197,18 +221,26 @@ async def replay(
                 events = session.tell_pairs(clock.mono_ns())
             feed.on_burst_end()
             session.to_send()  # requests are discarded: there is no connection
-            await _drain(host)
-    feed.on_close()
-    await host.on_close()
-    counters.set("frames", frames)
-    # The memories are this process's own; their numbers are places in this list.
-    memories = [ring, board, counters_memory, host_memory, *latency_memories]
-    mapped = RunMap(
-        [ShardMap(shard, ring=0, board=1, counters=2)], names, host_counters=3, latency=list(range(4, len(memories)))
-    )
-    seconds = (time.perf_counter_ns() - began_ns) / NS_PER_S
-    facts = RunFacts(seconds, restarts={shard.actor_name: 0}, exit_reason="clean")
-    return build_summary(RunView(mapped, memories.__getitem__), facts, clock.mono_ns())
+            await _drain(self._host)
+
+    async def close(self) -> None:
+        """Close the feed, then stop the strategies."""
+        self._feed.on_close()
+        await self._host.on_close()
+        self._counters.set("frames", self._frames)
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """The summary of a replay that took `seconds`."""
+        # The map has the memories' indices in this list in place of descriptors.
+        memories = [self._ring, self._board, self._counters_memory, self._host_memory, *self._latency_memories]
+        mapped = RunMap(
+            [ShardMap(self._shard, ring=0, board=1, counters=2)],
+            self._names,
+            host_counters=3,
+            latency=list(range(4, len(memories))),
+        )
+        facts = RunFacts(seconds, restarts={self._shard.actor_name: 0}, exit_reason="clean")
+        return build_summary(RunView(mapped, memories.__getitem__), facts, self._clock.mono_ns())
 
 
 def _counters_memory(names: Sequence[str]) -> bytearray:

@@ -383,34 +383,6 @@ class Blotter:
             records += self._counted(order, state, found.filled_qty, at)
         return records
 
-    def on_trade(
-        self, order: TrackedOrder, exec_id: str, trade_id: int, qty: Decimal, price: Decimal, cost: Decimal,
-        fees: tuple[Fee, ...], liquidity: str, kraken_time: WallNs, at: WallNs, base_decimals: int | None,
-    ) -> Sequence[Record]:  # fmt: skip
-        """Records of one fill of an order, from any source; `base_decimals` are those of
-        its base currency's balance.
-        """
-        if exec_id in self._exec_ids:
-            self.fills_repeated += 1
-            return NO_RECORDS
-        lots, decimals = _lots(order, qty)
-        if not lots or lots < 0 or price <= 0:
-            return self._odd(f"a fill of {qty} at {price}", order.key)
-        if not _allows(order.state, E.FILL):
-            return self._odd(f"a fill while {order.state.name}", order.key)
-        if order.intent.cash_qty is None and _exceeds(order, lots, decimals):
-            # Noted as an oddity, but Kraken's report counts.
-            self._odd(f"{add(order.filled_in_all, qty):f} is filled of {order.order_qty:f}", order.key)
-        change = None
-        if base_decimals is not None and (decimals > base_decimals or _takes_base(order, fees)):
-            change = _base_change(order, qty, fees, base_decimals)
-        return (
-            Filled(
-                order.key, exec_id, trade_id, QtyLots(lots), decimals, price, cost, fees, liquidity, kraken_time, at,
-                change,
-            ),
-        )  # fmt: skip
-
     def _reported(
         self,
         order: TrackedOrder,
@@ -453,22 +425,47 @@ class Blotter:
     def _filled(
         self, order: TrackedOrder, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs
     ) -> Sequence[Record]:
-        if fact.exec_id is None or fact.last_qty is None or fact.last_price is None:
+        exec_id, qty, price = fact.exec_id, fact.last_qty, fact.last_price
+        if exec_id is None or qty is None or price is None:
             return self._odd("a trade without id, quantity or price", order.key)
         if fact.is_snapshot and order.filled_before and fact.timestamp <= order.submitted_at:
             return NO_RECORDS  # counted as filled when the order was adopted
-        cost = fact.cost if fact.cost is not None else multiply(fact.last_qty, fact.last_price)
-        liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
+        if exec_id in self._exec_ids:
+            self.fills_repeated += 1
+            return NO_RECORDS
+        lots, decimals = _lots(order, qty)
+        if not lots or lots < 0 or price <= 0:
+            return self._odd(f"a fill of {qty} at {price}", order.key)
+        if not _allows(order.state, E.FILL):
+            return self._odd(f"a fill while {order.state.name}", order.key)
+        if order.intent.cash_qty is None and _exceeds(order, lots, decimals):
+            # Noted as an oddity, but Kraken's report counts.
+            self._odd(f"{add(order.filled_in_all, qty):f} is filled of {order.order_qty:f}", order.key)
         pair = pair_of(order.symbol)
-        decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
+        base_decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
         fees = fact.fees
         if not fact.is_fee_asset_told:
             is_in_base = order.intent.fee_preference == "base"
-            fees = _fees_in_base(order, fact, decimals) if is_in_base else _fees_in_quote(order, fact)
-        return self.on_trade(
-            order, fact.exec_id, fact.trade_id or 0, fact.last_qty, fact.last_price, cost, fees, liquidity,
-            fact.timestamp, at, decimals,
-        )  # fmt: skip
+            fees = _fees_in_base(order, fact, base_decimals) if is_in_base else _fees_in_quote(order, fact)
+        change = None
+        if base_decimals is not None and (decimals > base_decimals or _takes_base(order, fees)):
+            change = _base_change(order, qty, fees, base_decimals)
+        return (
+            Filled(
+                key=order.key,
+                exec_id=exec_id,
+                trade_id=fact.trade_id or 0,
+                qty=QtyLots(lots),
+                qty_decimals=decimals,
+                price=price,
+                cost=fact.cost if fact.cost is not None else multiply(qty, price),
+                fees=fees,
+                liquidity={"m": "maker", "t": "taker"}.get(fact.liquidity or "", ""),
+                kraken_time=fact.timestamp,
+                at=at,
+                base_change=change,
+            ),
+        )
 
     def _ended(
         self, order: TrackedOrder, state: OrderState, exec_type: str, reason: str, cum_qty: Decimal | None, at: WallNs

@@ -211,22 +211,29 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
             post_only="post_only" in given,
         )
     check_together(order_type, side, lots, given, now)
+    intent = _full_intent(pair, cast(Side, side), order_type, lots, given)
+    if why := order_refusal(intent, pair):
+        raise RefusedError(why)
+    return intent
+
+
+def _full_intent(pair: Pair, side: Side, order_type: str, lots: QtyLots, given: dict[str, Any]) -> OrderIntent:
     trigger = None
     if "trigger" in given:
         trigger_type = given.get("trigger_type") or usual_trigger_type(order_type)
         trigger = Trigger(given["trigger"], trigger_type, given.get("trigger_reference", "last"))
-    intent = OrderIntent(
+    return OrderIntent(
         symbol=pair.symbol,
-        side=cast(Side, side),
+        side=side,
         order_type=order_type,
         price_decimals=pair.price_decimals,
         qty_decimals=pair.qty_decimals,
         qty=lots,
-        limit_price=limit,
+        limit_price=given.get("limit"),
         limit_offset=given.get("limit_offset"),
         limit_price_type=given.get("limit_offset_type"),
         trigger=trigger,
-        time_in_force=time_in_force,
+        time_in_force=given.get("time_in_force", "gtc"),
         expire_at=given.get("expire_at"),
         effective_at=given.get("effective_at"),
         post_only="post_only" in given,
@@ -239,9 +246,6 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         conditional=given.get("conditional"),
         take_profit=given.get("take_profit"),
     )
-    if why := order_refusal(intent, pair):
-        raise RefusedError(why)
-    return intent
 
 
 _POWERS: Final = tuple(10**decimals for decimals in range(DIGITS_MAX + 1))

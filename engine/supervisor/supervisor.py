@@ -201,29 +201,7 @@ class Supervisor:
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
         host_counters = Counters(self._host_counters.memory, names)
-        self._trading = (
-            Trading(
-                config,
-                account,
-                directory=directory,
-                strategies=[named.name for named in strategies],
-                holders=holders(strategies),
-                balance_callers=[named.name for named in strategies if overrides(named.strategy, "on_balance")],
-                markets=[
-                    MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
-                    for feed in self._feeds
-                ],
-                fork_server=self.fork_server,
-                host_eventfd=self._eventfd,
-                clock=self.clock,
-                on_news=self._router_told,
-                on_death=self.tell_error,
-                attempts_max=self._attempts_max(account),
-                host_counters_fd=self._host_counters.fd,
-            )
-            if account is not None
-            else None
-        )
+        self._trading = None if account is None else self._make_trading(account, strategies)
         histograms = {name: Histogram(segment.memory) for name, segment in latency.items()}
         self._hosted = [
             HostedStrategy(
@@ -251,29 +229,17 @@ class Supervisor:
             if in_loop
             else HostThread(self._host, doorbells, self.clock, spin=spin, cpus=config.engine.cpus)
         )
-        self._watch_of_callbacks = CallbackWatch(
-            [
-                Watched(
-                    hosted.name,
-                    CallbackWords(host_counters, hosted.name),
-                    file_of(hosted.strategy),
-                    lambda hosted=hosted: hosted.answer,  # type: ignore[misc]
-                )
-                for hosted in self._hosted
-            ],
-            host_counters,
-            lambda: self._thread.thread_id,
-        )
+        watched = [_watched(hosted, host_counters) for hosted in self._hosted]
+        self._watch_of_callbacks = CallbackWatch(watched, host_counters, lambda: self._thread.thread_id)
         # Where the strategies share the supervisor's loop, a thread watches their
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
         self._vitals = Vitals([actor.name for actor in self._actors], [hosted.name for hosted in self._hosted])
         self._warnings = warning_segment(ENGINE)
         self._onlookers = onlookers(config, self.clock)
-        self._notices = (
-            None
-            if notice_secrets_fd is None
-            else Notices(
+        self._notices: Notices | None = None
+        if notice_secrets_fd is not None:
+            self._notices = Notices(
                 config,
                 self._venue,
                 self._trading is not None,
@@ -281,8 +247,6 @@ class Supervisor:
                 notice_secrets_fd,
                 self.clock,
             )
-        )
-        if self._notices is not None:
             self._onlookers.append(self._notices.onlooker)
         # What other processes can look at, and how this one sees the same.
         own = (self._host_counters, self._vitals.segment, self._warnings)
@@ -302,6 +266,27 @@ class Supervisor:
         self._stop_requested = asyncio.Event()
         # What ended the run, if it was the user's mistake.
         self._mistake: UserError | None = None
+
+    def _make_trading(self, account: Account, strategies: Sequence[NamedStrategy]) -> Trading:
+        return Trading(
+            self._config,
+            account,
+            directory=self._directory,
+            strategies=[named.name for named in strategies],
+            holders=holders(strategies),
+            balance_callers=[named.name for named in strategies if overrides(named.strategy, "on_balance")],
+            markets=[
+                MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
+                for feed in self._feeds
+            ],
+            fork_server=self.fork_server,
+            host_eventfd=self._eventfd,
+            clock=self.clock,
+            on_news=self._router_told,
+            on_death=self.tell_error,
+            attempts_max=self._attempts_max(account),
+            host_counters_fd=self._host_counters.fd,
+        )
 
     # --- one run
 
@@ -678,6 +663,11 @@ def configured_channels(feed: FeedConfig) -> Channel:
         | (Channel.TICKER if feed.tickers else NO_CHANNELS)
         | (Channel.CANDLE if feed.candle_intervals_min else NO_CHANNELS)
     )
+
+
+def _watched(hosted: HostedStrategy, host_counters: Counters) -> Watched:
+    words = CallbackWords(host_counters, hosted.name)
+    return Watched(hosted.name, words, file_of(hosted.strategy), lambda: hosted.answer)
 
 
 def file_of(strategy: Strategy) -> str:
