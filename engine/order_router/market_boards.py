@@ -36,13 +36,15 @@ class BoardPort(Struct, frozen=True):
 
 
 class PortablePlace:
-    """The shard and the slots of a pair. A compiled twin reads the same."""
+    """The shard and the slots of a pair. A compiled twin reads the same data."""
 
     def __init__(
         self, symbol: str, board: BoardReader, slot: int, pair_slot: int, counters: memoryview, heard: int,
         mono_ns: Callable[[], int],
     ) -> None:  # fmt: skip
-        """`heard` is the index of the counter for when the feed last heard Kraken."""
+        """`heard` is the index of the counter that holds when the feed last received a
+        frame of Kraken's.
+        """
         self._symbol = symbol
         self.board = board
         self.slot = slot
@@ -61,7 +63,7 @@ class PortablePlace:
         return self.board.read(self.slot)
 
     def age_ns(self) -> int:
-        """How long ago the feed last heard Kraken."""
+        """The time since the feed last received a frame of Kraken's."""
         return self._mono_ns() - int(self._counters[self._heard])
 
     def best(self) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
@@ -80,7 +82,7 @@ class PortablePlace:
         return self._pair
 
     def pair_in(self, record: bytes) -> Pair:
-        """What a record of the pair's rules decodes to."""
+        """Decode a record of the pair's rules."""
         return pair_in(self._symbol, record)
 
 

@@ -147,9 +147,9 @@ async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.Abstr
 async def _until_over(
     works: list[asyncio.Future[None]], failed: asyncio.Future[None], ends: Sequence[asyncio.Future[Any]]
 ) -> None:
-    """Wait until the engine wants us to end, or is gone.
+    """Wait until the engine stops us, or is gone.
 
-    An exception of a work is a broken rule of our own and ends the process.
+    An exception in one of the `works` is a bug of ours and ends the process.
     """
     watched: set[asyncio.Future[Any]] = {*works, failed, *ends}
     while True:
@@ -242,7 +242,7 @@ def _shut(router: OrderRouter, reason: str) -> None:
 
 
 def _ask_for_snapshot(launch: RouterLaunch) -> None:
-    """Have the private feed repeat what it told the router before us."""
+    """Have the private feed reconnect, since its earlier facts went to the last router."""
     nudge = socket.socket(fileno=launch.nudge_fd)
     with suppress(OSError):
         nudge.send(NUDGE, socket.MSG_DONTWAIT)

@@ -111,7 +111,7 @@ class OrderRouter:
             self._wake()
 
     def _note_input(self, now: MonoNs) -> bool:
-        """Look often for a while; True if the next look has become sooner."""
+        """Look often for a while. True if the next look is now due sooner."""
         self._quiet_at = MonoNs(now + QUIET_NS)
         if self._timer_at <= now + TIMER_NS:
             return False
@@ -137,4 +137,4 @@ class OrderRouter:
 
 
 def _wake_nobody() -> None:
-    """Before a runner is there."""
+    """The `wake` before a runner sets one; does nothing."""

@@ -239,7 +239,8 @@ class PrivateFeed:
     def _tell_trouble(self, reason: str, trouble: str = "") -> None:
         """Publish why there are no executions; nothing while they are live and complete.
 
-        Balances may come all the while: what ended them was told then.
+        Balances may arrive regardless; the reason of their loss was published when it
+        happened.
         """
         if not self._has_executions:
             self._publish(FeedLost(reason, "executions", trouble))

@@ -32,7 +32,7 @@ NEVER_PLAIN = frozenset(
 
 
 class AccountLane(Protocol):
-    """What the feed asks of it."""
+    """The interface through which the feed uses a lane."""
 
     @property
     def rows(self) -> int:
@@ -40,7 +40,9 @@ class AccountLane(Protocol):
         ...
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[PrivateEvent]:
-        """Take a frame, or have the session take it: its events, which are to be told."""
+        """Take a frame, or have the session take it; returns the session's events to
+        publish.
+        """
         ...
 
 

@@ -172,17 +172,17 @@ class CandleFeed:
     # --- trades
 
     def resume_trade(self, pair_index: int, trade_id: int, at: WallNs) -> None:
-        """Continue after the trade that was told last; call it after `resume_candle`."""
+        """Continue after the last trade that was published; call it after `resume_candle`."""
         self._pairs[pair_index].candles.begin(at, trade_id)
 
     def resume_candle(self, pair_index: int, interval_min: int, begin: WallNs, *, is_closed: bool) -> None:
-        """Continue after the candle of an interval that was told last."""
+        """Continue after the last candle of an interval that was published."""
         pair = self._pairs[pair_index]
         pair.newest[interval_min] = begin
         pair.candles.resume(interval_min, begin, is_closed=is_closed)
 
     def forget(self, symbol: str) -> None:
-        """Begin anew with a pair."""
+        """Discard the trades and candles of a pair."""
         index = self._index_of.get(symbol)
         if index is not None:
             self._pairs[index] = self._new_pair(symbol)
@@ -190,7 +190,7 @@ class CandleFeed:
     def add(
         self, pair_index: int, event: TradePrinted, ticks: int, lots: int, price_decimals: int, qty_decimals: int
     ) -> None:
-        """Count a trade, in the order in which they are told."""
+        """Count a trade; trades come in the order in which they are published."""
         trade = event.trade
         pair = self._pairs.get(pair_index)
         if pair is None:
@@ -216,7 +216,7 @@ class CandleFeed:
         return newest_at if not at or 0 < now < at - AHEAD_NS_MAX else at
 
     def seed(self, trades: Sequence[TradeData]) -> None:
-        """Begin with trades of one pair that are older than the first one that is told."""
+        """Add the trades of one pair that precede the first published one."""
         if trades[-1].symbol not in self._index_of:
             return
         first = len(trades) - 1  # ids of neighbours only: between others one is missing
@@ -261,8 +261,9 @@ class CandleFeed:
             self._to_compare = dict.fromkeys(self._rows)
 
     def go_on(self, now: MonoNs) -> bool:
-        """Close what is over by the clock, give up what REST does not tell, and compare: of
-        some pairs. Returns whether any are left, so that frames come in between.
+        """For some pairs: close intervals that are over by the clock, give up what REST
+        does not deliver, and compare. Returns whether pairs are left, which are done after
+        the next frames.
         """
         heard = self._kraken_time(self._session.heard_at) - GRACE_NS
         for index in _taken(self._to_look):
@@ -295,8 +296,8 @@ class CandleFeed:
                 candles.lack(begin, end)
 
     def take_ticker(self, ticker: TickerData) -> None:
-        """Note a trade that the ticker tells of before the trade itself has come: it may
-        never come.
+        """Record a trade that only the ticker shows so far; the trade itself may never
+        arrive.
         """
         pair = self._pairs.get(self._index_of.get(ticker.symbol, -1))
         if pair is None or (at := wall_ns(ticker.timestamp)) <= pair.candles.newest_at:
@@ -307,8 +308,8 @@ class CandleFeed:
             del waiting[max(waiting)]  # a wrong time lasts long
 
     def _ask_ticker(self, pair: _Pair, until: int) -> None:
-        """Before an interval is closed: where the ticker has told of another price, later
-        than the last trade that came, one was lost.
+        """Before an interval is closed: if the ticker shows another price, later than the
+        last trade received, a trade was lost.
         """
         for minute in [minute for minute in pair.told_by_ticker if minute + MINUTE_NS <= until]:
             at, price = pair.told_by_ticker.pop(minute)
@@ -317,7 +318,7 @@ class CandleFeed:
                 pair.candles.lack(minute, minute + MINUTE_NS)
 
     def _know(self, pair_index: int, until: int) -> None:
-        """All trades of a pair up to this moment have been told."""
+        """Record that all trades of a pair up to this moment are known."""
         pair = self._pairs[pair_index]
         if until <= 0:
             return  # Kraken's time is not known yet
@@ -328,8 +329,9 @@ class CandleFeed:
             self.changed[pair_index] = None
 
     def known_by_rest(self, symbol: str, rows: int, received_at: MonoNs) -> None:
-        """REST has told the trades of a pair; up to a little before its answer these are
-        all, unless the answer was full."""
+        """Record that REST has delivered the trades of a pair. They are complete up to
+        shortly before its answer, unless the answer was full.
+        """
         if symbol not in self._index_of:
             return
         if rows < market_data.TRADES_MAX and not self._session.tape.is_behind(symbol):
@@ -365,17 +367,15 @@ class CandleFeed:
             self._unconfirmed = max((offset, received_at), self._unconfirmed)
 
     def _kraken_time(self, mono: MonoNs) -> int:
-        """Kraken's time at a moment, some milliseconds late; 0 before it is known. One
-        message tells it where there was no other yet.
-        """
+        """Kraken's time at a moment, some milliseconds late; 0 before it is known."""
         offset = max(self._offsets)
         if offset == UNKNOWN:
             offset = self._unconfirmed[0]
         return mono + offset if offset != UNKNOWN else 0
 
     def _is_served(self, pair: _Pair, now: MonoNs) -> bool:
-        """Whether what has come of a pair on this connection is all: not before its
-        snapshot, which has the trades of the time between, or there is none.
+        """Whether the trades received of a pair on this connection are complete: not before
+        its snapshot, which has those missed in between, and not behind a gap.
         """
         session, symbol = self._session, pair.symbol
         if not session.is_open or not session.is_confirmed("trade", symbol) or session.tape.is_behind(symbol):
@@ -503,7 +503,7 @@ class CandleFeed:
 
 
 def _taken(waiting: dict[int, None]) -> list[int]:
-    """The first LOOKED_AT_MAX, which do not wait any more."""
+    """Remove and return the first LOOKED_AT_MAX."""
     taken = list(islice(waiting, LOOKED_AT_MAX))
     for index in taken:
         del waiting[index]
@@ -519,7 +519,7 @@ def _ask(pair_index: int, symbol: str, interval_min: int, since: WallNs) -> Cand
 
 
 def _is_equal(ours: CandleState, row: CandleData, step: Decimal, price_decimals: int, qty_decimals: int) -> bool:
-    """Whether both say the same; the mean price but for a `step`, for it is rounded."""
+    """Whether two candles agree; the mean price to within `step`, because it is rounded."""
     prices = [units_decimal(ticks, price_decimals) for ticks in (ours.open, ours.high, ours.low, ours.close)]
     return (
         prices == [row.open, row.high, row.low, row.close]

@@ -349,7 +349,7 @@ class PublicFeed:
                 self.candles.resume_trade(pair_index, trade.trade_id, trade.kraken_time)
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> None:
-        """Begin a recording of these pairs: see the session. Their candles begin anew."""
+        """Start a recording of these pairs: see the session. Their candles start anew."""
         if self.candles is not None:
             for symbol in symbols:
                 self.candles.forget(symbol)
@@ -455,7 +455,7 @@ class PublicFeed:
             values[indices[pair_index][kind]] = source
 
     def take_rest(self, ask: Ask, reply: Any, received_at: MonoNs) -> None:
-        """Publish what REST has told of pairs that the WebSocket does not serve;
+        """Publish the data that REST delivered for pairs that the WebSocket does not serve.
         `received_at` is when the answer arrived.
         """
         if self._closing or self.sources is None:
@@ -490,7 +490,7 @@ class PublicFeed:
         self.look_at_sources(now)
 
     def take_candles(self, ask: CandleAsk, rows: Sequence[CandleData]) -> None:
-        """Publish the candles that REST has told, where they were missing."""
+        """Publish the candles that REST delivered, where ours were missing."""
         if self.candles is not None and not self._closing:
             try:
                 self.candles.take_rows(ask, rows)
@@ -561,8 +561,8 @@ class PublicFeed:
         )
 
     def _tell_late(self, told: Sequence[TradePrinted]) -> None:
-        """Publish trades that REST has told, or that have waited for it; log what is
-        missing for good.
+        """Publish trades that REST delivered, or that waited for it; log the trades that
+        are lost for good.
         """
         if len(gaps := self._session.tape.take_given_up()) == 1:
             log.warning("trades missed", symbol=gaps[0].symbol, first_id=gaps[0].first_id, count=gaps[0].count)

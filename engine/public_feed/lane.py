@@ -25,7 +25,7 @@ from engine.units import MonoNs
 
 
 class Lane(Protocol):
-    """What the feed asks of it."""
+    """The interface through which the feed uses a lane."""
 
     @property
     def taken(self) -> int:
@@ -33,7 +33,9 @@ class Lane(Protocol):
         ...
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
-        """Take a frame, or have the session take it: its events, which are to be told."""
+        """Take a frame, or have the session take it; returns the session's events to
+        publish.
+        """
         ...
 
     def store(self) -> None:
@@ -59,7 +61,7 @@ class Lane(Protocol):
         ...
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Stop taking frames."""
         ...
 
 

@@ -113,7 +113,7 @@ def _source_settings(launch: FeedLaunch) -> SourceSettings:
 
 
 class Follower:
-    """Has a feed follow what its shard's table says, whenever that has changed."""
+    """Keeps a feed in step with its shard's table."""
 
     def __init__(self, feed: PublicFeed, table: PairTable) -> None:
         self._feed = feed

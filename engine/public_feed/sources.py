@@ -57,7 +57,7 @@ CHANNEL_OF: Final = {Kind.BOOK: Channel.BOOK, Kind.TICKER: Channel.TICKER, Kind.
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True):
-    """Freshness limits, and what is wanted of REST."""
+    """Freshness limits, and which data REST is asked for."""
 
     limits_ns: tuple[int, int, int] = (5 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S)
     """In the order of `Kind`."""
@@ -69,7 +69,7 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
 
 
 class Ask(NamedTuple):
-    """Something that REST is to be asked for."""
+    """A request for REST."""
 
     kind: Kind
     symbols: tuple[str, ...]
@@ -106,7 +106,7 @@ class _KindState:
         self.had_link = False
 
     def reserve(self, count: int) -> None:
-        """Have room for so many pairs."""
+        """Make room for this number of pairs."""
         missing = count - len(self.source)
         for sources in (self.source, self.served_by):
             sources += [Source.NONE] * missing
@@ -363,8 +363,8 @@ class Sources:
             self._gap_ask_at[ask.symbols[0]] = MonoNs(now + GAP_INTERVAL_NS)
 
     def answered(self, ask: Ask, symbols: Iterable[str], received_at: MonoNs, now: MonoNs) -> list[str]:
-        """Note an answer about these pairs; returns those of which REST is the source now,
-        and whose data are to be told.
+        """Record an answer about these pairs; returns those whose source is REST now, and
+        whose data are to be published.
         """
         each = self._kinds[ask.kind]
         ours = []
@@ -384,7 +384,9 @@ class Sources:
         return ours
 
     def failed(self, ask: Ask, now: MonoNs) -> None:
-        """Note that an answer did not come, or cannot be used: it is asked for again soon."""
+        """Record that an answer did not come, or cannot be used; it is requested again
+        soon.
+        """
         each = self._kinds[ask.kind]
         for index in self._indices_of(ask):
             each.ask_at[index] = MonoNs(now + min(RETRY_NS, each.renew_ns))

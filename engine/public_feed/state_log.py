@@ -1,4 +1,4 @@
-"""What the log says of books: one line an event, however many pairs it concerns.
+"""Log lines about the states of books: one line an event, however many pairs it concerns.
 
 A lost connection puts 1,450 books in doubt at once, and a start makes as many live. What
 happened to several pairs of one burst, in the same way and for the same reason, is one line
@@ -28,13 +28,13 @@ class StateLog:
         self.waiting: dict[tuple[FeedState, str], list[str]] = {}
 
     def note(self, event: StateChanged) -> None:
-        """Have a change of state told at the end of the burst."""
+        """Record a change of state, to be logged at the end of the burst."""
         self.waiting.setdefault((event.state, event.reason), []).append(event.symbol)
         if len(self.waiting) >= WAITING_MAX:
             self.tell()
 
     def tell(self) -> None:
-        """Write what waits."""
+        """Log the recorded changes."""
         for (state, reason), symbols in self.waiting.items():
             s = "" if len(symbols) == 1 else "s"
             if state is FeedState.LIVE:

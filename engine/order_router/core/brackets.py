@@ -58,7 +58,7 @@ log = structlog.get_logger("order_router")
 
 
 class _Pace(Struct):
-    """What need not outlive the process: when a bracket does what next."""
+    """When a bracket acts next. It is not journaled: a new router starts with no delays."""
 
     target_at: MonoNs = MonoNs(0)
     """The target is not tried before."""
@@ -83,7 +83,7 @@ class _Pace(Struct):
 
 
 class Brackets:
-    """Looks after all brackets."""
+    """Drives all brackets: sends, cancels and replaces their exits."""
 
     def __init__(
         self,
@@ -99,8 +99,9 @@ class Brackets:
         rest_lag_ns_max: int,
         now: Instant,
     ) -> None:
-        """`given_up` tells what an order has filled that has no closing order at Kraken. A
-        fill may be told by `rest_lag_ns_max` later than the closing order that it made.
+        """`given_up` returns the filled quantity of an order for which Kraken has no
+        closing order. A fill may be reported up to `rest_lag_ns_max` later than the closing
+        order that it caused.
         """
         self._records = records
         self._blotter = records.blotter
@@ -123,7 +124,7 @@ class Brackets:
 
     @property
     def unprotected(self) -> list[str]:
-        """The keys of brackets of which something is filled and no exit is open."""
+        """The keys of brackets that have filled something and have no open exit."""
         return [
             bracket.key
             for bracket in self._blotter.brackets.values()
@@ -132,22 +133,22 @@ class Brackets:
 
     @property
     def unwritable(self) -> list[str]:
-        """Those of `unprotected` for which no exit can be written: nobody follows their
-        pair, so its rules are not known.
+        """Those of `unprotected` for which no exit can be written, because no feed follows
+        their pair and its rules are unknown.
         """
         brackets = self._blotter.brackets
         return [key for key in self.unprotected if self._boards.pair(brackets[key].symbol) is None]
 
     def end_all(self, strategy: str | None, symbol: str) -> None:
         """End the brackets of a strategy (None: of all), on one pair (empty: on all),
-        because somebody cancels all orders there.
+        because all orders there are being canceled.
         """
         for bracket in list(self._blotter.brackets.values()):
             if strategy in (None, bracket.strategy) and symbol in ("", bracket.symbol):
                 self._end(bracket, "all orders were canceled on request")
 
     def end(self, order: TrackedOrder) -> None:
-        """End the bracket of which somebody cancels this exit: nothing is put back. No
+        """End the bracket of an exit that was canceled on request: no exit replaces it. No
         effect for any other order.
         """
         if (bracket := self._blotter.brackets.get(order.parent)) is not None:
@@ -156,7 +157,7 @@ class Brackets:
     # --- time
 
     def look(self) -> None:
-        """Do for each bracket what is due."""
+        """Take the due action of each bracket."""
         if not self._blotter.brackets:
             self._paces.clear()
             return
@@ -211,7 +212,7 @@ class Brackets:
         return is_told and symbol not in self._gate.uncertain
 
     def _is_in_doubt(self, bracket: Bracket, entry: TrackedOrder | None) -> bool:
-        """True while the fills of the entry or of an exit may not all be known."""
+        """True while fills of the entry or of an exit may be missing."""
         orders = [entry, *map(self._blotter.get, bracket.exits)]
         return any(order is not None and (order.fills_missing or order.state in IN_DOUBT) for order in orders)
 
@@ -227,7 +228,9 @@ class Brackets:
         return pace.surplus_since is not None and now - pace.surplus_since >= patience_ns
 
     def _is_too_little(self, bracket: Bracket, qty: Decimal) -> bool:
-        """True if no order can be so small, or worth so little: that stays in the position."""
+        """True if the quantity, or its value, is below the pair's minimum: then it stays in
+        the position.
+        """
         pair = self._boards.pair(bracket.symbol)
         if qty <= 0 or pair is None:
             return qty <= 0
@@ -236,7 +239,7 @@ class Brackets:
     # --- the target
 
     def _is_target_due(self, bracket: Bracket, left: Decimal, pace: _Pace) -> bool:
-        """True if the book has reached the target and it may be tried now."""
+        """True if the book has reached the target, and the target may be tried now."""
         if not self._gate.is_plainly_open(bracket.symbol) or self._risk.mode is TradingMode.HALTED:
             return False
         if self._boards.pair(bracket.symbol) is None:
@@ -256,8 +259,8 @@ class Brackets:
         return self._now.mono >= (pace.target_at if is_deep else since_thin)
 
     def _note_no_book(self, bracket: Bracket, pace: _Pace) -> None:
-        """Tell once of a book that does not come: its strategy may have given the pair
-        back.
+        """Log once that a book does not arrive; its strategy may have unsubscribed the
+        pair.
         """
         now = self._now.mono
         if pace.no_book_since is None:
@@ -270,8 +273,8 @@ class Brackets:
     # --- exits
 
     def _exit(self, bracket: Bracket, qty: Decimal, pace: _Pace) -> None:
-        """Send the exit that fits now: at the target, or a stop, or at the market where the
-        stop's price is passed already.
+        """Send the exit that fits now: at the target, a stop, or at the market if the
+        stop's price has been passed.
         """
         now, pair = self._now.mono, self._boards.pair(bracket.symbol)
         if pair is None:
@@ -315,8 +318,8 @@ class Brackets:
         return OrderIntent(**common, order_type="stop-loss", trigger=Trigger(stop))  # type: ignore[arg-type]
 
     def _note_no_rules(self, bracket: Bracket, qty: Decimal, pace: _Pace) -> None:
-        """Tell once that a bracket stays without an exit, when its pair's rules have had
-        their time: a pair from the run time of an earlier engine is followed by nobody.
+        """Log once that a bracket has no exit because its pair's rules did not arrive in
+        time. No feed follows a pair that an earlier engine had subscribed at run time.
         """
         if pace.no_rules_since is None:
             pace.no_rules_since = self._now.mono
@@ -326,8 +329,9 @@ class Brackets:
                       open=f"{qty:f}")  # fmt: skip
 
     def _note_failure(self, pace: _Pace) -> None:
-        """After a stop that was rejected, or ended by somebody else before it filled, wait
-        ever longer before the next: it is tried for as long as there is something to close.
+        """After a stop that was rejected, or canceled by someone else before it filled,
+        increase the wait before the next one. Attempts go on while there is something to
+        close.
         """
         sent = self._blotter.get(pace.sent) if pace.sent else None
         if sent is None or sent.is_open:

@@ -42,7 +42,7 @@ NAME_PATIENCE_NS: Final = 10 * NS_PER_S  # behind its deadline, for Kraken's id 
 
 
 class OrderCancels:
-    """The orders whose end is wanted, and when the next cancel of each is due."""
+    """The orders to be canceled, and when the next cancel request of each is due."""
 
     def __init__(
         self,
@@ -75,22 +75,24 @@ class OrderCancels:
 
     def retry(self, key: str, after_ns: int = 0) -> None:
         """Make the next cancel of an order due in `after_ns` nanoseconds. No effect unless
-        its end is wanted.
+        the order is to be canceled.
         """
         if key in self._due:
             at = self._due[key] = MonoNs(self._now.mono + after_ns)
             self._next_at = min(self._next_at, at)
 
     def note_sent(self, key: str) -> None:
-        """Note that a connection has taken the cancel of an order, which ended nothing yet."""
+        """Record that a connection has taken the cancel request of an order. The order is
+        still open.
+        """
         self.sent += 1
         if key in self._due:
             attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
             self._due[key] = MonoNs(self._now.mono + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
 
     def resume(self) -> None:
-        """Take up the cancels that the journal holds as wanted: after a restart, or of
-        orders that were held to be absent and are open.
+        """Resume the cancels that the journal records as wanted: after a restart, or for
+        orders that were presumed absent and are open.
         """
         for order in self._records.blotter.open.values():
             if order.cancel_wanted:
@@ -146,7 +148,9 @@ class OrderCancels:
         self._rest.cancel([(order, self._cost(order)) for orders in left for order in orders])
 
     def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
-        """Journal the wanted cancels that cannot be sent yet, for the next router to send."""
+        """Journal the wanted cancels that cannot be sent yet, so that a successor sends
+        them.
+        """
         leaving, at = {order.key for order in due}, self._now.wall
         orders = (self._records.blotter.open.get(key) for key in self._due if key not in leaving)
         waiting = [order for order in orders if order is not None and not order.cancel_wanted]
@@ -185,9 +189,9 @@ class OrderCancels:
         return order.pending == "amend" and self._kraken.least() <= order.amend_deadline + DEADLINE_MARGIN_NS
 
     def _is_id_awaited(self, order: TrackedOrder) -> bool:
-        """True of an order with a userref alone while Kraken's id of it may be told. If it
-        exists the executions tell it, unless they are broken or silent, which is not known
-        at once; then the snapshot, or REST.
+        """True for an order that has only a userref while Kraken's id of it may still
+        arrive. If the order exists the executions report the id, unless they are broken or
+        silent, which takes time to notice; then the snapshot, or REST, does.
         """
         return self._kraken.least() <= order.deadline + NAME_PATIENCE_NS
 

@@ -323,14 +323,14 @@ class OrderRecords:
         return self._now.mono - at if at is not None else self._now.mono + self._wall_ahead_ns - order.aged_from
 
     def terms_known_since(self, key: str) -> MonoNs:
-        """When the present terms of an open order were learned; when this process's life
-        began, for what an earlier one learned.
+        """When the present terms of an open order were learned; the start of this process
+        for terms that an earlier one learned.
         """
         return self._terms_at.get(key, self._began_at)
 
     def retry_journal(self) -> None:
-        """While the journal cannot be written, try it: append the records held back, or if
-        there were too many to hold back, begin a new segment, whose snapshot has them.
+        """If the journal could not be written, try again: append the queued records or, if
+        there were too many to queue, begin a new segment, whose snapshot includes them.
         """
         if not self._is_failing:
             return
@@ -382,8 +382,8 @@ class OrderRecords:
             self._on_journal(error)
 
     def recount(self, records: Sequence[Record]) -> None:
-        """Add to the counts what earlier routers of this run wrote. Of orders that ended
-        long ago the blotter does not know any more whose they were: these count as ours.
+        """Add to the counts what earlier routers of this run wrote. The blotter has
+        forgotten the owners of orders that ended long ago; these count as ours.
         """
         for record in records:
             if isinstance(record, Snapshot):
@@ -479,9 +479,9 @@ class OrderRecords:
             outbox.send(self._position_report(strategy, symbol))
 
     def tell_fills_again(self) -> None:
-        """Report again the fills of this run that strategies may have missed: the last
+        """Report the fills of this run again that strategies may have missed: the last
         router may have died between journal and report ring, or with reports held back. A
-        strategy drops those that it knows.
+        strategy drops the fills that it has.
         """
         for strategy, fills in self.blotter.untold.items():
             outbox = self.outboxes.get(strategy)
@@ -508,12 +508,12 @@ class OrderRecords:
         self._balances_changed.update(assets)
 
     def tell_balances(self, now: MonoNs) -> None:
-        """Tell the marked balances if they changed, at most every BALANCES_TOLD_NS."""
+        """Report the marked balances if they changed, at most every BALANCES_TOLD_NS."""
         if self._balances_changed and now >= self._balances_at:
             self._tell_balances_now(now)
 
     def tell_all_balances(self, now: MonoNs) -> None:
-        """Tell the marked balances at once, and that all balances are now known."""
+        """Report the marked balances at once, and that all balances are now known."""
         self._tell_balances_now(now)
         self._balance_board.tell_all()
 

@@ -87,10 +87,12 @@ class DeadMan:
         return self._is_over and self._is_off
 
     def refresh(self, now: MonoNs, *, rests: bool = False) -> None:
-        """Send a refresh if one is due at `now`. While it `rests` it is told to be off, as
-        often: what is open is to outlast us. It begins to rest REST_AFTER_NS after it last
-        was not to, and ends at once. After `disarm` that it is off is repeated until Kraken
-        confirms it.
+        """Send a refresh if one is due at `now`.
+
+        While `rests` is true the switch is disabled instead, at the same interval, because
+        open orders are to outlast the engine. The disabling begins REST_AFTER_NS after
+        `rests` was last false, and ends at once. After `disarm` the disabling is repeated
+        until Kraken confirms it.
         """
         if not self._timeout_s or self.is_off:
             return
@@ -108,22 +110,22 @@ class DeadMan:
             self._set(0 if rests else self._timeout_s)
 
     def refresh_soon(self) -> None:
-        """Make a refresh due at once, because the last may not have arrived. No effect in
-        the pause after failed refreshes.
+        """Make a refresh due at once, because the last one may not have arrived. No effect
+        during the pause after a failed refresh.
         """
         self._refresh_at = self._retry.at
 
     def refresh_anew(self) -> None:
-        """End any pause after failures and make a refresh due at once: the cause may be
-        gone.
+        """End any pause after failures and make a refresh due at once, because the cause of
+        the failure may be gone.
         """
         self._retry.anew()
         self._is_websocket_doubted = False
         self._refresh_at = MonoNs(0)
 
     def disarm(self) -> None:
-        """Switch it off for good; the caller has dealt with the open orders, and goes on to
-        call `refresh` until it `is_off`.
+        """Disable the switch for good. The caller has dealt with the open orders, and goes
+        on calling `refresh` until `is_off`.
         """
         if not self._is_over:
             self._is_over = self._rests = True
@@ -133,8 +135,8 @@ class DeadMan:
     def answered(
         self, success: bool, error: str, kind: ErrorKind = ErrorKind.TRANSPORT, *, is_off: bool = False
     ) -> None:
-        """Take the result of a refresh, or (`is_off`) of setting it off; on failure `kind`
-        is the kind of its error.
+        """Process the result of a refresh or, with `is_off`, of disabling the switch. On
+        failure `kind` is the kind of the error.
         """
         now = self._now.mono
         if not success:

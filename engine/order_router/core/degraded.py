@@ -124,7 +124,7 @@ class Degraded:
         self._was_degraded = bool(is_degraded)
 
     def ask_anew(self) -> None:
-        """Ask again what was refused for good: something has changed."""
+        """Repeat the questions that were refused for good, because something has changed."""
         self._retry.anew()
 
     # --- the trading connection
@@ -148,7 +148,9 @@ class Degraded:
         return f"trading WebSocket unreachable: {why}" if why else ""
 
     def _patience_ns(self, *, is_explained: bool) -> int:
-        """How long a connection is out before REST stands in: a reconnect is no reason."""
+        """How long a connection must be out before REST stands in; a reconnect alone is no
+        reason.
+        """
         return self._settings.after_ns if is_explained else max(self._settings.after_ns, UNEXPLAINED_NS)
 
     # --- the executions
@@ -225,8 +227,8 @@ class Degraded:
         ))  # fmt: skip
 
     def _answered(self, asked_in: MonoNs | None, take: Callable[[Sequence[Any]], None], answer: Any) -> None:
-        """Take an answer, unless the executions have been there since it was asked for:
-        they are newer.
+        """Process an answer, unless the executions were available at any time since the
+        question: then they are newer.
         """
         self._is_asking = False
         if isinstance(answer, RestRefusal):

@@ -78,9 +78,9 @@ class AccountFacts:
         is_tier_fixed: bool,
         on_tier: Callable[[str], None],
     ) -> None:
-        """`lag_ns_max` is the most that REST may lag behind the executions. `on_tier` is
-        called with the tier's name when Kraken tells it. With `is_tier_fixed` what Kraken
-        tells of the tier is ignored.
+        """`lag_ns_max` is the longest time that REST may lag behind the executions.
+        `on_tier` is called with the name of the tier that Kraken reports; with
+        `is_tier_fixed` that report is ignored.
         """
         self._lag_ns_max = lag_ns_max
         self._records = records
@@ -163,7 +163,7 @@ class AccountFacts:
             self.out_since = self._now.mono
 
     def _regain(self) -> None:
-        """Executions come again: whatever stood in for them does not any more."""
+        """Handle the return of the executions: REST no longer stands in for them."""
         self._gate.feed_reason = self._gate.rest_reason = self.trouble = ""
         self._gate.rest_stands_in = False
         self.out_since = None
@@ -191,8 +191,8 @@ class AccountFacts:
             self._resolver.settle(order.key, MonoNs(self._now.mono + END_PATIENCE_NS))
 
     def _has_counted_all(self, order: TrackedOrder | None) -> bool:
-        """True if Kraken's count, told with a row of this order, has all requests: none is
-        under way, but for the one that brought the order. Its answer may come later.
+        """True if the rate count that came with a row of this order includes all requests:
+        none is under way except the one that created the order, whose reply may come later.
         """
         costly = [each.purpose for each in self._websocket.session.pending if each.purpose.what not in FREE]
         if not costly:
@@ -228,7 +228,9 @@ class AccountFacts:
         self._look_after(gone)
 
     def _look_after(self, gone: Sequence[str]) -> None:
-        """Have open orders looked up of which nobody has told; their pairs wait for it."""
+        """Look up open orders that nothing has reported; trading on their pairs waits for
+        the answer.
+        """
         self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
         self._note_accounted()
         if gone:
@@ -286,8 +288,8 @@ class AccountFacts:
     # --- what REST found out
 
     def stand_in(self) -> None:
-        """Let REST tell of the account from now on, until executions come again: what is
-        open is looked up before its pairs are traded on.
+        """Let REST stand in for the executions until they return: open orders are looked up
+        before their pairs are traded on.
         """
         self._gate.rest_stands_in = True
         self._stood_in_at = self._now.mono
@@ -295,15 +297,15 @@ class AccountFacts:
 
     @property
     def listed_since(self) -> MonoNs | None:
-        """Since when it is known which open orders must be looked up: the last snapshot, or
-        the moment at which REST began to stand in for it.
+        """The moment from which it is known which open orders must be looked up: the last
+        snapshot, or when REST began to stand in for it.
         """
         if self.unbroken_since is None and self._gate.rest_stands_in:
             return self._stood_in_at
         return self.unbroken_since
 
     def take_balances(self, rows: Sequence[AssetBalance]) -> None:
-        """Take all balances as REST told them, unless they come on their channel."""
+        """Apply all balances of a REST reply, unless the balances channel is live."""
         if self._has_balances or self._assets is not None:
             return
         self._assets = []
@@ -315,10 +317,10 @@ class AccountFacts:
         self._records.balances.doubt()  # what is booked from now on is told by nobody
 
     def adopt(self, rows: Sequence[ExecutionFact]) -> None:
-        """Take the orders that REST listed and that we do not know, or hold to be absent.
+        """Take orders that REST listed and that are unknown here, or presumed absent.
 
-        REST may be behind, and what was told of them before they were known is gone: so
-        their state is asked for, now and when REST lags no more.
+        REST may lag, and reports of these orders that came earlier were dropped. So their
+        state is looked up, both now and after REST's longest lag.
         """
         for fact in rows:
             order = self._blotter.order_of(fact)
@@ -328,10 +330,10 @@ class AccountFacts:
                     self._resolver.settle(order.key)
 
     def compare_open(self, rows: Sequence[ExecutionFact], asked_at: MonoNs) -> None:
-        """Take all open orders as REST listed them: where that is not what the executions
-        told, the order's state is asked for.
+        """Compare all open orders, as REST listed them, with the executions; look up the
+        state of each order that differs.
 
-        `asked_at` is when the list was asked for.
+        `asked_at` is when the list was requested.
         """
         self.adopt(rows)
         listed = {row.order_id: row for row in rows}
@@ -340,8 +342,8 @@ class AccountFacts:
                 self._resolver.settle(order.key)
 
     def _is_told_otherwise(self, order: TrackedOrder, row: ExecutionFact | None, asked_at: MonoNs) -> bool:
-        """True if a list of open orders, asked for at `asked_at`, shows an order otherwise
-        than it is known, and not because it is older.
+        """True if a list of open orders, requested at `asked_at`, differs from what is
+        known of an order, and not because the list is older.
         """
         if row is None:
             return (self.sent_at(order.key) or 0) < asked_at - LAG_NS
@@ -351,8 +353,8 @@ class AccountFacts:
         return is_other and self._is_newer(order.key, asked_at)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
-        """Take orders that the last snapshot did not list off the list: REST has told their
-        state.
+        """Remove orders from the list of those that the last snapshot did not have: REST
+        has reported their state.
         """
         known = [key for key in keys if key in self._unaccounted]
         for key in known:
@@ -361,8 +363,8 @@ class AccountFacts:
             self._note_accounted()
 
     def _note_accounted(self) -> None:
-        """Open the gate for pairs whose open orders are all accounted for; the others stay
-        closed.
+        """Open the gate for the pairs whose open orders are all accounted for; the others
+        stay closed.
         """
         before, self._gate.uncertain = self._gate.uncertain, frozenset(self._unaccounted.values())
         if not self._unaccounted and self.out_since is None:
@@ -375,7 +377,7 @@ class AccountFacts:
             self._cancels.retry(order.key)
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
-        """Take an order's state at Kraken and its missing fills, as REST told them."""
+        """Apply an order's state and its missing fills, as REST reported them."""
         at = self._now.wall
         order = self._blotter.order_of(lookup)
         if order is None:

@@ -99,7 +99,7 @@ class TradingGate(Watched):
 
     @property
     def is_plainly_open_everywhere(self) -> bool:
-        """True if the same holds of every pair."""
+        """True if `is_plainly_open` holds for every pair."""
         return not self.uncertain and not self.unheld and self.is_plainly_open("")
 
     def why_not(self, *, post_only: bool) -> str:
@@ -119,7 +119,7 @@ class TradingGate(Watched):
     @property
     def degraded_reason(self) -> str:
         """Why a private WebSocket is out while trading goes on by REST; empty if both are
-        there, or if it does not go on.
+        up, or if trading is closed.
         """
         return "" if self._feed_closes else self.feed_reason or self.trading_reason
 

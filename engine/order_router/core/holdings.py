@@ -55,9 +55,9 @@ class Holdings:
         moved: Callable[[str], None],
         given_up: Callable[[str], Decimal],
     ) -> None:
-        """`holders`: the strategies of which positions begin so, each with the pairs.
-        `moved` is called with a pair whose position has begun; `given_up` tells what an
-        order has filled that has no closing order at Kraken.
+        """`holders`: the strategies whose positions begin with the account's holdings, each
+        with its pairs. `moved` is called with a pair whose position has begun. `given_up`
+        returns the filled quantity of an order for which Kraken has no closing order.
         """
         self._records = records
         self._blotter = records.blotter
@@ -75,7 +75,7 @@ class Holdings:
         self._note_waiting()
 
     def is_known(self, strategy: str, symbol: str) -> bool:
-        """Whether the position is known, which begins with what the account holds."""
+        """False for a position that is still to begin with what the account holds."""
         return (strategy, symbol) not in self._waiting
 
     @property
@@ -84,7 +84,7 @@ class Holdings:
         return sorted(self._waiting)
 
     def saw(self, fact: AccountFact) -> None:
-        """Note what a fact moves; call it before `look`."""
+        """Record the assets that a fact concerns; call it before `look`."""
         if not self._waiting:
             return
         match fact:
@@ -138,17 +138,16 @@ class Holdings:
         return self._account.is_complete_until(MonoNs(since + QUIET_NS))
 
     def _has_unknown_closing_order(self, asset: str) -> bool:
-        """True if Kraken may have made, and filled, a closing order that nobody has told
-        of: the balance would have its fill, and the position would get it once more.
+        """True if Kraken may have created and filled a closing order that has not been
+        reported: the balance would include its fill, and the position would count it again
+        later.
         """
         unclosed = self._blotter.unclosed()
         orders = (self._blotter.get(key) for key, qty in unclosed.items() if qty > self._given_up(key))
         return any(order is not None and asset in order.symbol.split("/") for order in orders)
 
     def _orders_of(self, asset: str) -> Iterator[TrackedOrder]:
-        """Our orders that may move an asset: the open ones, and those whose fills are not
-        all known.
-        """
+        """Our orders that may move an asset: the open ones, and those with fills missing."""
         ended = (order for order in self._blotter.lacking_fills.values() if not order.is_open)
         for order in (*self._blotter.open.values(), *ended):
             if not order.is_external and asset in order.symbol.split("/"):

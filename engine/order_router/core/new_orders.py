@@ -290,9 +290,10 @@ class NewOrders:
         return pair
 
     def send_exit(self, bracket: Bracket, key: str, intent: OrderIntent, pair: Pair) -> bool:
-        """Send an exit of a bracket, if the journal can be written, and there is a way to
-        Kraken and room in its rate counter. Mode, limits and pace of our own do not hold it
-        back: it only closes what its bracket has filled. False if nothing was sent.
+        """Send an exit of a bracket if the journal can be written, a route to Kraken is
+        available, and Kraken's rate counter has room; returns whether it was sent. Trading
+        mode, limits and our own pace do not apply: an exit only closes what its bracket has
+        filled.
         """
         now = self._now.mono
         if self._gate.journal_reason or self._rates.cancel_wait_ns(intent.symbol, ADD, now):
@@ -414,8 +415,9 @@ class NewOrders:
         return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: Refusal) -> None:
-        """Refuse the orders, in the journal too if they were queued. Reported first: if the
-        router dies in between, the strategy is told twice rather than never.
+        """Refuse the orders, in the journal, too, if they were queued. They are reported
+        first: if the router dies in between, the strategy is informed twice rather than
+        never.
         """
         self._records.refuse(strategy, orders, why)
         if waited := [key for key, _ in orders if self._blotter.is_queued(key)]:

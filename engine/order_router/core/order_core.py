@@ -409,8 +409,8 @@ class OrderCore:
 
     @property
     def own_to_end(self) -> list[TrackedOrder]:
-        """The open orders of our strategies that end with who looks after them: all but the
-        exits of brackets, which protect what is held.
+        """The open orders of our strategies that are canceled when nothing supervises them:
+        all but exits of brackets, which protect what is held.
         """
         return [order for order in self.own_open if not self.brackets.is_exit(order)]
 
@@ -426,8 +426,9 @@ class OrderCore:
         return has_exits
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
-        """Cancel the open orders of a strategy (None: all that are ours), on one pair
-        (empty: on all), and end their brackets, as somebody asked. Returns how many.
+        """Cancel the open orders of a strategy (None: all of ours), on one pair (empty: on
+        all), and end their brackets, because a strategy or a person asked for it. Returns
+        the number of orders.
         """
         self.new_orders.drop_all(strategy, symbol)
         orders = [
@@ -442,8 +443,8 @@ class OrderCore:
         return len(orders)
 
     def cancel_all_but_exits(self, strategy: str | None) -> int:
-        """Cancel the open orders of a strategy (None: all that are ours) because nobody
-        looks after them, or trading ends; brackets go on. Returns how many.
+        """Cancel the open orders of a strategy (None: all of ours) because nothing
+        supervises them, or trading ends; brackets go on. Returns the number of orders.
         """
         self.new_orders.drop_all(strategy, "")
         orders = [order for order in self.own_to_end if strategy is None or order.strategy == strategy]
@@ -490,9 +491,9 @@ class OrderCore:
             self.cancel_all_but_exits(strategy)
 
     def _watch_strays(self, now: MonoNs) -> None:
-        """Cancel the orders that have come to be open though their end is wanted, trading
-        is halted, or nobody looks after them: conditional closes of the last fills, orders
-        that were in doubt or held to be absent.
+        """Cancel orders that have become open although they are to be canceled, trading is
+        halted, or nothing supervises them: conditional closes of the last fills, and orders
+        that were in doubt or presumed absent.
         """
         if now < self._strays_at:
             return
@@ -523,9 +524,9 @@ class OrderCore:
         self._keep_mode()
 
     def resume(self) -> None:
-        """Take orders again, as a person asked; a loss of the day that has reached its
-        limit counts anew from here. Requests that were refused for a reason only a person
-        can mend are tried again.
+        """Take orders again, at a person's request. If the day's loss has reached its
+        limit, it is counted from zero again. Requests that failed for a reason that only a
+        person can mend are retried.
         """
         self.tokens.anew()
         self.dead_man.refresh_anew()
@@ -537,9 +538,10 @@ class OrderCore:
         self._keep_mode()
 
     def tell_cost(self, strategy: str, symbol: str, price: Decimal) -> str:
-        """Take the part of a position whose cost is unknown for bought at this price, as a
-        person says; an empty strategy means the one that has such a position. Its gain or
-        loss so far is none of the day's. Returns why not; empty if it was done.
+        """Set the cost of the part of a position whose cost is unknown, as a person states
+        it. An empty strategy means the one that has such a position. Gains and losses of
+        that part so far do not count for the day. Returns why it was not done; empty if it
+        was.
         """
         found = [
             (who, state)
@@ -571,8 +573,8 @@ class OrderCore:
         self.new_orders.drop_all(None, "")
 
     def _on_journal(self, error: str) -> None:
-        """Shut trading because the journal cannot be written. Empty `error`: it can be
-        again, and trading opens. The mode stays what a person or the day's loss made it.
+        """Close trading because the journal cannot be written; with an empty `error`, open
+        it again. The mode that a person or the day's loss has set stays.
         """
         self.gate.journal_reason = f"{JOURNAL_FAILS}: {error}" if error else ""
         self.gate.tell()
@@ -656,8 +658,7 @@ class OrderCore:
     def _is_left_alone(self) -> bool:
         """True if all strategies hang and orders that should be canceled are still open.
 
-        Nothing of ours ends these orders then, so Kraken's dead man's switch is left to do
-        it.
+        Only Kraken's dead man's switch ends these orders then.
         """
         return self._cancels_on_halt and len(self.hanging) == len(self.records.outboxes) and bool(self.own_to_end)
 

@@ -138,8 +138,8 @@ class PortablePlainOrders:
         self, shape: PlainShape, key: str, ticks: PriceTicks, lots: QtyLots, deadline: WallNs, at: WallNs,
         base_decimals: int | None, number: int, is_sent: bool, issued_at: MonoNs, tick_at: MonoNs, now: MonoNs,
     ) -> None:  # fmt: skip
-        """Note an order that the compiled path has journalled, and has given to the socket;
-        `is_sent`: which took it.
+        """Record an order that the compiled path has journaled and passed to the socket;
+        `is_sent` says whether the socket took it.
         """
         submitted = Submitted(
             key, shape.strategy, shape.intent(ticks, lots), deadline, "websocket", None, at, base_decimals
@@ -149,7 +149,7 @@ class PortablePlainOrders:
     def _note(
         self, submitted: Submitted, number: int, is_sent: bool, issued_at: MonoNs, tick_at: MonoNs, now: MonoNs
     ) -> None:
-        """What could wait until the bytes had left."""
+        """Do the work that could wait until the bytes had left."""
         key, intent = submitted.key, submitted.intent
         if is_sent:
             self.session.note_sent(number, "add_order", Purpose("add", (key,)), now)

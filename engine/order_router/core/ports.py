@@ -72,7 +72,7 @@ class BalancePort(Protocol):
     def store(self, balance: Balance) -> None: ...
 
     def tell_all(self) -> None:
-        """Say that every asset is stored that the account holds."""
+        """Mark the balances as complete: every asset of the account has been stored."""
         ...
 
 
@@ -92,7 +92,9 @@ class BoardsPort(Protocol):
         ...
 
     def place(self, symbol: str) -> PlacePort | None:
-        """For who asks often; None for a pair that is not followed yet."""
+        """The place of a pair, for repeated access; None for a pair that is not followed
+        yet.
+        """
         ...
 
     def pair(self, symbol: str) -> Pair | None: ...

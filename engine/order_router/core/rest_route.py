@@ -65,8 +65,8 @@ class RestRoute:
         settle: Callable[[str], None],
     ) -> None:
         """`answered` is called with the reply to each request, `cancel_sent` with an order
-        whose cancel may have reached Kraken, `settle` with one whose end no execution may
-        tell.
+        whose cancel may have reached Kraken, and `settle` with one whose end the executions
+        may not report.
         """
         self._calls = calls
         self._names = names
@@ -134,8 +134,8 @@ class RestRoute:
         ))  # fmt: skip
 
     def cancel(self, orders: Sequence[tuple[TrackedOrder, RateCost]]) -> None:
-        """Send cancels, except for orders whose cancel is under way or waiting already;
-        each with what it costs.
+        """Send cancels, each with its cost; orders whose cancel is under way or waiting are
+        skipped.
         """
         if not self._has_room:
             return

@@ -48,20 +48,18 @@ class WaitingAmends:
         return iter(list(self._waiting.items()))
 
     def on_top(self, command: Amend) -> Amend:
-        """A newer amend, with what one of its order that waits asked for besides; that one
-        waits no more.
-        """
+        """Merge a newer amend with the waiting one of the same order, which is removed."""
         older = self._waiting.pop(command.key, None)
         if older is None:
             return command
         return replace(command, amendment=_on_top(command.amendment, older.command.amendment))
 
     def put(self, command: Amend, why: Refusal, since: MonoNs) -> None:
-        """Have an amend wait; none of its order does already."""
+        """Let an amend wait. None of its order may be waiting."""
         self._waiting[command.key] = WaitingAmend(command, why, since)
 
     def take(self, key: str) -> WaitingAmend | None:
-        """The amend of this order, which waits no more; None if there is none."""
+        """Remove and return the amend of this order; None if there is none."""
         return self._waiting.pop(key, None)
 
     def is_late(self, waiting: WaitingAmend, now: MonoNs) -> bool:

@@ -45,7 +45,7 @@ log = structlog.get_logger("order_resolver")
 
 
 class _Wanted:
-    """One parent whose closing orders are not all known."""
+    """One parent order with unknown closing orders."""
 
     __slots__ = ("at", "filled", "filled_at", "is_given_up", "looks", "missing", "named", "offset", "pages")
 
@@ -76,8 +76,8 @@ class ClosingOrderSearch:
     def __init__(
         self, blotter: Blotter, take: Callable[[Sequence[ExecutionFact]], None], now: Instant, *, lag_ns_max: int
     ) -> None:
-        """`take` takes the orders that Kraken tells, known or not; `lag_ns_max` is the most
-        that REST may lag behind the executions.
+        """`take` receives the orders that Kraken reports, known or not. `lag_ns_max` is the
+        longest time that REST may lag behind the executions.
         """
         self._blotter = blotter
         self._take = take
@@ -110,8 +110,8 @@ class ClosingOrderSearch:
         return self._closed_question(*min(due, key=lambda of_parent: of_parent[1].at))
 
     def given_up(self, key: str) -> Decimal:
-        """What this order has filled that has no closing order at Kraken, as far as REST
-        has told after its longest lag.
+        """The filled quantity of this order without a closing order at Kraken, according to
+        REST after its longest lag.
         """
         if key not in self._given_up:
             return ZERO
@@ -123,8 +123,8 @@ class ClosingOrderSearch:
         return wanted.looks > len(self._again_ns)
 
     def _compare(self, now: MonoNs) -> None:
-        """Begin to look for what is missing, or for more of it once a look for less is
-        over: fills that go on do not put it off.
+        """Start to look for missing closing orders, or for more of them once the search for
+        fewer is over: further fills do not postpone a search.
         """
         missing = self._blotter.unclosed()
         for key in [key for key in {*self._wanted, *self._given_up} if key not in missing]:
@@ -143,7 +143,7 @@ class ClosingOrderSearch:
                 log.warning("a fill has no closing order at Kraken", id=key, qty=f"{wanted.missing:f}")
 
     def _named_question(self, due: Sequence[_Due]) -> Question | None:
-        """About those whose ids are known, of all parents together."""
+        """The question about closing orders with known ids, for all parents together."""
         ids = [it for order, wanted in due for it in self._blotter.closing_ids(order) if it not in wanted.named]
         if not ids:
             return None
@@ -158,7 +158,7 @@ class ClosingOrderSearch:
         return Question(request, order_replies.read_query_order_reports, take, Urgency.LOOK)
 
     def _open_question(self, due: Sequence[_Due]) -> Question:
-        """About those that are open: of one parent, or all that are open."""
+        """The question about open closing orders: those of one parent, or all open orders."""
         userref = due[0][0].userref if len(due) == 1 else None
 
         def take(rows: Sequence[ExecutionFact]) -> None:

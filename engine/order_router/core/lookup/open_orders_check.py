@@ -35,8 +35,8 @@ class OpenOrdersCheck:
         *,
         interval_ns: int,
     ) -> None:
-        """`compare` takes all open orders, and when they were asked for; `is_wanted` tells
-        whether the executions come and none of their gaps is being made good.
+        """`compare` is called with all open orders, and when they were requested.
+        `is_wanted` returns whether the executions are live without a gap being filled.
         `interval_ns` 0: never.
         """
         self._compare = compare

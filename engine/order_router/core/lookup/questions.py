@@ -62,7 +62,7 @@ log = structlog.get_logger("order_resolver")
 
 
 class Told(Protocol):
-    """Hears the answers, and knows which executions were received."""
+    """Receives the answers, and knows which executions were received."""
 
     unbroken_since: MonoNs | None
 
@@ -132,10 +132,10 @@ class OrderQuestions:
     def __init__(
         self, blotter: Blotter, told: Told, now: Instant, kraken: KrakenTime, *, life_ns: int, lag_ns_max: int
     ) -> None:
-        """`told` hears the answers; `lag_ns_max` is the most that REST may lag behind the
-        executions.
+        """`told` receives the answers. `lag_ns_max` is the longest time that REST may lag
+        behind the executions.
 
-        At Kraken, fills were seen a minute before REST told of them.
+        At Kraken, fills were seen a minute before they appeared in REST.
         """
         self._blotter = blotter
         self._now = now
@@ -200,8 +200,9 @@ class OrderQuestions:
         self._set_by_kraken(doubt)
 
     def _set_by_kraken(self, doubt: _Doubt) -> None:
-        """Count an order's time by Kraken's clock, once that is told: ours, which gave it
-        its deadline, may be wrong. The more is certain of it, the less remains.
+        """Convert an order's time to Kraken's clock once that is known: our clock, which
+        set the deadline, may be wrong. The more certain Kraken's time is, the shorter the
+        wait.
         """
         if not self._kraken.is_told:
             return
@@ -374,7 +375,7 @@ class OrderQuestions:
         self._tell(found)
 
     def _tell(self, found: FoundOrders) -> None:
-        """Report the orders whose fills are known; those that a snapshot did not list are
+        """Report the orders with complete fills; those that a snapshot did not list are
         accounted for then.
         """
         for row, fills in found.ready():
@@ -391,7 +392,7 @@ class OrderQuestions:
                 self._account_for([order.key])
 
     def _note_in_vain(self, key: str) -> None:
-        """Note that an answer about this order settled nothing."""
+        """Record that an answer about this order settled nothing."""
         self._in_vain[key] = self._in_vain.pop(key, 0) + 1
         if len(self._in_vain) > SETTLED_MAX:
             self._in_vain.popitem(last=False)
@@ -552,9 +553,9 @@ class OrderQuestions:
             self._last_look = None
 
     def _is_whole_since_sent(self, key: str) -> bool:
-        """True if the executions are still unbroken since before the order was sent. Where
-        they broke while REST was asked, what they were heard of last may have been on its
-        way for long, and the row of the order was lost behind it.
+        """True if the executions have had no gap since before the order was sent. If they
+        broke while REST was asked, their last message may have been delayed in transit, and
+        the row of the order lost behind it.
         """
         since, sent_at = self._told.unbroken_since, self._told.sent_at(key)
         return since is not None and sent_at is not None and since < sent_at
@@ -579,8 +580,8 @@ class OrderQuestions:
         """How long before its deadline the earliest of these orders may have been opened:
         not before it was sent, by what is certain of Kraken's time.
 
-        A deadline that our own clock gave, before that was told, may be wrong by as much as
-        Kraken accepts.
+        If our own clock gave the deadline, before Kraken's time was known, the deadline may
+        be wrong by as much as Kraken accepts.
         """
         life_ns, least, now = self._life_ns, self._kraken.least(), self._now.mono
         for order in orders:

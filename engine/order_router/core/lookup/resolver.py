@@ -32,7 +32,9 @@ RETRY_NS_MAX: Final = 5 * NS_PER_S  # a strategy waits for each answer; the key'
 
 
 class Check(Protocol):
-    """Questions that nothing waits for: they look for what nobody has told."""
+    """Background questions, on which nothing waits: they look for what no message has
+    reported.
+    """
 
     def next_question(self) -> Question | None: ...
 
@@ -89,7 +91,9 @@ class OrderResolver:
         self._questions.reconcile(keys)
 
     def ask_anew(self) -> None:
-        """Ask again what was refused: something has changed, such as the key's permissions."""
+        """Repeat the questions that were refused, because something has changed, such as
+        the key's permissions.
+        """
         self._truth.retry.anew()
         self._look.retry.anew()
         for check in self._checks:

@@ -140,8 +140,8 @@ class OrderSearch:
 
 
 class FoundOrders:
-    """Orders that REST has told of, until each of their fills is known or has been asked
-    for too.
+    """Orders that REST has reported, until each of their fills is known or has been asked
+    for.
     """
 
     def __init__(self, knows_fill: Callable[[str], bool]) -> None:
@@ -163,8 +163,9 @@ class FoundOrders:
 
     @property
     def fills_to_ask(self) -> list[str]:
-        """The ids for the next call; empty if there are none. A call waits for room in the
-        key's counter, and the executions may have told fills meanwhile.
+        """The ids for the next call; empty if there are none. Evaluated when the call is
+        sent, since it may wait for room in the key's counter while the executions report
+        fills.
         """
         ids = dict.fromkeys(trade_id for row in self._waiting for trade_id in self._unseen(row))
         return list(ids)[: rest_requests.QUERY_TRADES_MAX]
@@ -175,8 +176,8 @@ class FoundOrders:
         self._fills.update({fill.exec_id: fill for fill in fills if fill.exec_id is not None})
 
     def ready(self) -> list[tuple[OrderLookup, list[ExecutionFact]]]:
-        """The orders that wait for no fill, with the fills that were told. Each is returned
-        once.
+        """The orders with no fill left to ask for, with the fills that REST reported. Each
+        is returned once.
         """
         ready = [row for row in self._waiting if not self._unseen(row)]
         self._waiting = [row for row in self._waiting if self._unseen(row)]
