@@ -308,7 +308,7 @@ def venue(
             logger_factory=structlog.WriteLoggerFactory(file=log_stream()),
         )
 
-    async def serve_until_told() -> None:
+    async def serve_until_stopped() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
 
@@ -328,7 +328,7 @@ def venue(
         await (serve_paper(settings, mirror, ca_file, ready, stop) if mirror else serve(settings, ready, stop))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_told())
+        runner.run(serve_until_stopped())
 
 
 def _check_mirror(url: str, symbols: tuple[str, ...]) -> None:

@@ -210,7 +210,7 @@ class _Series:
         """The first hole in an interval that was over by then."""
         return next((hole for hole in self.holes if self.begin_of(hole.begin) + self.span <= until), None)
 
-    def unhealed(self) -> list[tuple[int, int]]:
+    def completable(self) -> list[tuple[int, int]]:
         """The intervals of which a later part is known: their begin, and the end of the
         minute from which on nothing is missing.
         """
@@ -259,7 +259,7 @@ class _Series:
                 self.changed[begin] = None
         self.over_until = over_until
 
-    def dig(self, hole: _Hole) -> None:
+    def add_hole(self, hole: _Hole) -> None:
         self.holes.append(hole)
         if len(self.holes) > HOLES_MAX:
             first, second, *rest = self.holes
@@ -374,11 +374,11 @@ class Candles:
             first = series.begin_of(at)
             if not series.is_told:
                 series.floor = first
-                series.dig(_Hole(0, at + 1))
+                series.add_hole(_Hole(0, at + 1))
                 continue
             series.floor = self._resumed.get(series.interval_min, first - self._history * series.span)
             if series.floor <= at:
-                series.dig(_Hole(series.floor, at + 1))
+                series.add_hole(_Hole(series.floor, at + 1))
         self._next_end = min(series.over_until + series.span for series in self._series)
 
     def seed(self, trades: Sequence[tuple[int, int, int, int]]) -> None:
@@ -432,13 +432,13 @@ class Candles:
         """Trades are missing between the newest one and one at this time."""
         first, last = min(at, self._newest_at), max(at, self._newest_at)
         for series in self._series:
-            series.dig(_Hole(first, last + 1, gap))
+            series.add_hole(_Hole(first, last + 1, gap))
 
     def lack(self, begin: int, end: int) -> None:
         """Trades are missing in this span of time, whichever: somebody has counted more."""
         for series in self._series:
             if series.is_whole(begin, end):
-                series.dig(_Hole(begin, end))
+                series.add_hole(_Hole(begin, end))
 
     def _found(self, gap: _Gap) -> None:
         """An id of a gap has come late."""
@@ -475,7 +475,7 @@ class Candles:
             if hole is not None and self._may_ask(series.interval_min, now, renew_ns):
                 series.attempts += 1
                 return Wanted(series.interval_min, WallNs(series.begin_of(hole.begin)))
-            for begin, minute_end in series.unhealed() if series.interval_min > 1 else ():
+            for begin, minute_end in series.completable() if series.interval_min > 1 else ():
                 if minute_end > until:
                     continue
                 lacking = self._pieces(series, begin, minute_end)
@@ -521,7 +521,7 @@ class Candles:
             told.changed[forming.begin] = None
         for series in self._series:
             if series.interval_min > 1:
-                self._heal(series)
+                self._complete_from_pieces(series)
 
     def _fill(self, series: _Series, bars: Sequence[Bar], begin: int, end: int) -> None:
         told = {bar.begin: bar for bar in bars}
@@ -541,9 +541,9 @@ class Candles:
         if series.ended_hole(end) is None:
             series.attempts = 0
 
-    def _heal(self, series: _Series) -> None:
+    def _complete_from_pieces(self, series: _Series) -> None:
         """Make up forming intervals from the hours and minutes that they consist of."""
-        for begin, minute_end in series.unhealed():
+        for begin, minute_end in series.completable():
             pieces = self._pieces(series, begin, minute_end)
             if isinstance(pieces, int):
                 continue

@@ -73,9 +73,9 @@ async def run_notices(launch: NoticesLaunch) -> None:
         ),
         targets,
     )
-    teller = Teller(launch, engine, targets, counters, clock)
+    notices = EngineNotices(launch, engine, targets, counters, clock)
     try:
-        await teller.run(asked)
+        await notices.run(asked)
     finally:
         await _close(targets)
 
@@ -112,7 +112,7 @@ class NoticeCounters:
         self._heartbeat.beat(clock.mono_ns())
 
 
-class Teller:
+class EngineNotices:
     """Looks at the engine, and tells the targets."""
 
     def __init__(

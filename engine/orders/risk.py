@@ -213,7 +213,7 @@ class Risk(Watched):
         price = _price(intent.order_type, side, limit, intent.trigger, top)
         acts_as = _type_in(intent, top)
         qty = _qty_of(intent, pair, top)
-        others = _survey(side, pair, top, open_orders, batch)
+        others = _others_of(side, pair, top, open_orders, batch)
         worst = others.worst(qty, position)
         return (
             self._mode_refusal(side, qty, pair, worst, position)
@@ -267,7 +267,7 @@ class Risk(Watched):
         acts_as = _type_of(_market(side, top), intent.order_type, side, trigger)
         is_smaller = limit == order.limit and qty <= order.order_qty
         left = max(ZERO, subtract(qty, order.filled_in_all))
-        others = _survey(side, pair, top, [other for other in open_orders if other.key != order.key], ())
+        others = _others_of(side, pair, top, [other for other in open_orders if other.key != order.key], ())
         worst = others.worst(left, position)
         if not (is_smaller and self.mode is TradingMode.REDUCING):
             why = self._mode_refusal(side, left, pair, worst, position)
@@ -791,7 +791,7 @@ def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
     return pair.round_qty(divide(intent.cash_qty, best_ask), "down")
 
 
-def _survey(
+def _others_of(
     side: str,
     pair: Pair,
     top: TopOfBook | None,

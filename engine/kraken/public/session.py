@@ -766,7 +766,7 @@ class PublicSession:
         self._pairs_told[pair.symbol] = pair
         events.append(self._pair_changed(pair))
         if pair.status != DELISTED:
-            self._subscriptions.hasten(pair.symbol, now)
+            self._subscriptions.resubscribe_refused(pair.symbol, now)
         elif feed.subscription is not None:
             self._subscriptions.withdraw(feed.subscription, now)
             events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")

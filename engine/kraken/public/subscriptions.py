@@ -5,7 +5,7 @@ them.
     renew()                 ─► doubted ├─► due() paced, batched, numbered ──► the wire
     remove()                ─► leaving │                │
     renew_idly()            ─► silent  ┘                │
-    refuse(), withdraw() ─► pausing ─► retry(), hasten(): wanted again
+    refuse(), withdraw() ─► pausing ─► retry(), resubscribe_refused(): wanted again
     replied() ◄── acknowledgement or error, one a symbol ◄──┘   or overdue()
 
 Priorities: first subscribe what has just been unsubscribed, then books in doubt, then give
@@ -222,7 +222,7 @@ class Subscriptions:
 
     def withdraw(self, subscription: Subscription, now: MonoNs) -> None:
         """Give it back, for Kraken has taken its pair off the list; it is wanted again by
-        `hasten`, or on the next connection.
+        `resubscribe_refused`, or on the next connection.
         """
         if subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED):
             self._leaving.put([subscription])
@@ -235,7 +235,7 @@ class Subscriptions:
         subscription.refused_at = now
         self._pausing[subscription] = until
 
-    def hasten(self, symbol: str, now: MonoNs) -> None:
+    def resubscribe_refused(self, symbol: str, now: MonoNs) -> None:
         """Want again at once what was refused of this pair, though not within
         REFUSED_PAUSE_NS_MIN of its refusal. The pause is still due if it is refused then.
         """

@@ -42,9 +42,9 @@ class OrderFlow:
         self._rng = Random(f"{seed} {pair.symbol}")
         self._random = self._rng.random  # hot: one load
         self._fair = float(pair.mid_ticks)  # what the flow takes for the fair price, in ticks
-        self._suit(pair)
+        self._scale_to(pair)
 
-    def _suit(self, pair: PairSpec) -> None:
+    def _scale_to(self, pair: PairSpec) -> None:
         self._pair = pair
         # Standard deviation of one step of the fair price; its stationary deviation is
         # 1/sqrt(2 × FAIR_RETURN) as much.
@@ -55,7 +55,7 @@ class OrderFlow:
     def relist(self, change: Change) -> None:
         """Continue in another precision."""
         self._fair = max(1.0, self._fair * 10.0 ** (change.after.price_decimals - change.before.price_decimals))
-        self._suit(change.after)
+        self._scale_to(change.after)
 
     def open_book(self) -> list[Outcome]:
         """Fill an empty book to the pair's usual depth, with some junk orders far away."""

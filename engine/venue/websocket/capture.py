@@ -41,7 +41,7 @@ class CapturedFrame(NamedTuple):
     frame: bytes  # with its WebSocket header
 
 
-class Medley:
+class MergedStreams:
     """Several streams merged in the capture's order, ready to be sent."""
 
     def __init__(self, frames: list[CapturedFrame]) -> None:
@@ -70,16 +70,16 @@ class Capture:
 
     def __init__(self, streams: dict[StreamKey, list[CapturedFrame]]) -> None:
         self.streams = streams
-        self._medleys: dict[frozenset[StreamKey], Medley] = {}  # made so far; clients ask for few sets of streams
+        self._merged: dict[frozenset[StreamKey], MergedStreams] = {}  # made so far; clients ask for few sets of streams
 
-    def medley(self, keys: Iterable[StreamKey]) -> Medley:
+    def merged(self, keys: Iterable[StreamKey]) -> MergedStreams:
         """These streams, merged."""
         wanted = frozenset(keys)
-        if wanted not in self._medleys:
-            while len(self._medleys) >= 8:
-                del self._medleys[next(iter(self._medleys))]
-            self._medleys[wanted] = Medley(sorted(frame for key in wanted for frame in self.streams[key]))
-        return self._medleys[wanted]
+        if wanted not in self._merged:
+            while len(self._merged) >= 8:
+                del self._merged[next(iter(self._merged))]
+            self._merged[wanted] = MergedStreams(sorted(frame for key in wanted for frame in self.streams[key]))
+        return self._merged[wanted]
 
     def pairs(self) -> tuple[PairSpec, ...]:
         """The pairs of the capture, with the precision of their genuine number text."""

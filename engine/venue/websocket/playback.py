@@ -100,7 +100,7 @@ class Playback:
         self._timers = timers
         self._clock = clock
         self._asked_keys: dict[StreamKey, StreamKey] = {}  # as captured → as subscribed
-        self._medley = capture.medley(())
+        self._merged = capture.merged(())
         self._next = 0  # index of the next frame to send
         self._rounds_left = settings.repeat or -1  # below 0 for ever: it never reaches 0
         self._began_at = 0  # monotonic ns at which the first frame of this round was due
@@ -117,7 +117,7 @@ class Playback:
 
         def begin() -> None:
             begun()
-            self._medley = self._capture.medley(self._asked_keys)
+            self._merged = self._capture.merged(self._asked_keys)
             self._begin_round()
 
         delay_left_s = max(0.0, (self._gathered_since + GATHER_NS_MAX - now) / NS_PER_S)
@@ -128,11 +128,11 @@ class Playback:
         self._asked_keys.pop(held, None)
         if not self._began_at:
             return  # still collecting: the streams are merged at the beginning
-        before, self._medley = self._medley, self._capture.medley(self._asked_keys)
+        before, self._merged = self._merged, self._capture.merged(self._asked_keys)
         if self._next < len(before.frames):
-            self._next = self._medley.index_of(before.frames[self._next])
+            self._next = self._merged.index_of(before.frames[self._next])
         else:
-            self._next = len(self._medley.frames)
+            self._next = len(self._merged.frames)
 
     def _begin_round(self) -> None:
         self._next = 0
@@ -151,14 +151,14 @@ class Playback:
             subscriber.waiting.append(self._step)
             return
         if self._settings.pace == "original":
-            delay_s = self._send_due(self._medley.frames)
+            delay_s = self._send_due(self._merged.frames)
         else:
             delay_s = self._send_chunks() if subscriber.plain else self._send_single()
-        if self._next < len(self._medley.frames):
+        if self._next < len(self._merged.frames):
             self._go_on(delay_s)
             return
         self._rounds_left -= 1
-        if self._rounds_left and self._medley.frames:
+        if self._rounds_left and self._merged.frames:
             self._timer = self._timers.call_soon(self._begin_round)
 
     def _go_on(self, delay_s: float) -> None:
@@ -184,15 +184,15 @@ class Playback:
     def _send_chunks(self) -> float:
         """Send whole chunks until the socket is full."""
         for _ in range(CHUNKS_PER_TURN):
-            if self._subscriber.paused or self._next >= len(self._medley.frames):
+            if self._subscriber.paused or self._next >= len(self._merged.frames):
                 break
-            chunk, self._next = self._medley.chunk(self._next)
+            chunk, self._next = self._merged.chunk(self._next)
             self._subscriber.deliver_chunk(chunk)
         return 0.0
 
     def _send_single(self) -> float:
         """Send frame by frame, through the faults."""
-        frames = self._medley.frames[self._next : self._next + FRAMES_PER_TURN]
+        frames = self._merged.frames[self._next : self._next + FRAMES_PER_TURN]
         self._deliver(frames)
         self._next += len(frames)
         return 0.0

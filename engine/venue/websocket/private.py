@@ -144,13 +144,13 @@ class _Feed:
         if request.snap_trades:
             fills = [rows.snapshot_trade_row(fill) for fill in account.last_executions(rows.SNAPSHOT_TRADES)]
             snapshot += fills
-            if fills and self._connection.suffers("snapshot-again", request.channel):
+            if fills and self._connection.has_fault("snapshot-again", request.channel):
                 snapshot += fills
         return snapshot
 
     def _tell(self, kind: str, told: list[str]) -> None:
         self._sequence += 1
-        if kind == "update" and self._connection.suffers("sequence-gap", self.request.channel):
+        if kind == "update" and self._connection.has_fault("sequence-gap", self.request.channel):
             return
         self._connection.stream(rows_text(self.request.channel, kind, told, self._sequence))
 
@@ -178,7 +178,7 @@ class PrivateConnection(Conversation):
         low_ms, high_ms = settings.engine_latency_ms
         self._latency_ns = (low_ms * NS_PER_MS, high_ms * NS_PER_MS)
         self._feeds: dict[str, _Feed] = {}  # by channel
-        self._stragglers: set[Timer] = set()  # requests delayed by faults
+        self._delayed_requests: set[Timer] = set()  # requests delayed by faults
         self._engine = DelayLine(timers, clock, self._reach_engine, self.flush)
         self._answers = DelayLine(timers, clock, self._write_answer, self.flush)
         self._stream = DelayLine(timers, clock, self._write_streamed, self.flush)
@@ -240,9 +240,9 @@ class PrivateConnection(Conversation):
         fault = self._private_faults.request_fault(method, request.symbols)
         if fault is None and not self._private_faults.are_quiet and method in ("amend_order", "cancel_order"):
             fault = "reorder" if self._private_faults.strikes("reorder", method, request.symbols) else None
-        self._suffer(request, time_in, fault)
+        self._pass_to_engine(request, time_in, fault)
 
-    def _suffer(self, request: TradingRequest, time_in: WallNs, fault: str | None) -> None:
+    def _pass_to_engine(self, request: TradingRequest, time_in: WallNs, fault: str | None) -> None:
         """Pass a request to the engine, with its fault."""
         delay_ns = int(self._latency() * ENGINE_SHARE) + self._exchange.round_trip_ns
         if fault == "lost":
@@ -258,10 +258,10 @@ class PrivateConnection(Conversation):
             self._answer(_Answer(request.method, request.req_id, time_in, error=UNAVAILABLE))
             return
         if fault == "late":
-            self._straggle(request, time_in, self._late_ns(request, time_in))
+            self._execute_later(request, time_in, self._late_ns(request, time_in))
         elif fault == "reorder":
             fewest, most = OVERTAKEN_NS
-            self._straggle(request, time_in, int(fewest + self._private_faults.share() * (most - fewest)))
+            self._execute_later(request, time_in, int(fewest + self._private_faults.share() * (most - fewest)))
         else:
             self._engine.put((request, time_in, fault), delay_ns)
 
@@ -270,18 +270,18 @@ class PrivateConnection(Conversation):
         room_ns = DEADLINE_NS_DEFAULT if request.deadline is None else max(0, request.deadline - time_in)
         return int(room_ns * (0.3 + 0.65 * self._private_faults.share()))
 
-    def _straggle(self, request: TradingRequest, time_in: WallNs, delay_ns: int) -> None:
+    def _execute_later(self, request: TradingRequest, time_in: WallNs, delay_ns: int) -> None:
         """Execute a request later than those after it, even if the connection has ended by
         then.
         """
 
         def arrive() -> None:
-            self._stragglers.discard(timer)
+            self._delayed_requests.discard(timer)
             self._execute(request, time_in, None)
             self.flush()
 
         timer = self._timers.call_later(delay_ns / NS_PER_S, arrive)
-        self._stragglers.add(timer)
+        self._delayed_requests.add(timer)
 
     def _key(self, token: str) -> ApiKey:
         api_key = self._tokens.check(token, self._clock.mono_ns())
@@ -360,7 +360,7 @@ class PrivateConnection(Conversation):
         else:
             self._send(entry)
 
-    def suffers(self, kind: str, channel: str) -> bool:
+    def has_fault(self, kind: str, channel: str) -> bool:
         """True if this fault applies to a frame of the channel."""
         return not self._private_faults.are_quiet and self._private_faults.strikes(kind, channel)
 
@@ -460,7 +460,7 @@ class PrivateConnection(Conversation):
         if request.validate:
             self._trading.check_batch(account_id, specs, at)
             return [_named("", spec.cl_ord_id, spec.order_userref) for spec in specs]
-        struck = self.suffers("batch-refusal", request.method)
+        struck = self.has_fault("batch-refusal", request.method)
         refused = int(self._private_faults.share() * len(specs)) if struck else None
         placed = self._trading.add_batch(account_id, specs, at, refused_row=refused)
         batch = []
@@ -474,7 +474,7 @@ class PrivateConnection(Conversation):
 
     def _batch_cancel(self, request: TradingRequest, account_id: int, at: WallNs) -> int:
         order_ids, cl_ord_ids = list(request.order_ids), list(request.cl_ord_ids)
-        if self.suffers("batch-refusal", request.method):
+        if self.has_fault("batch-refusal", request.method):
             names = order_ids or cl_ord_ids
             if names:
                 del names[int(self._private_faults.share() * len(names))]
