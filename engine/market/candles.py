@@ -79,7 +79,7 @@ class Bar:
     def of_rest(
         cls, begin: int, interval_min: int, prices: tuple[int, int, int, int], *, vwap: int, lots: int, trades: int
     ) -> "Bar":
-        """A candle as REST tells it; `prices` are open, high, low and close."""
+        """A bar from a candle of REST; `prices` are open, high, low and close."""
         end = begin + interval_min * MINUTE_NS
         bar = cls(begin, end, vwap, lots, (begin, _BEFORE_ALL), trades=trades, rest_until=end)
         bar.open, bar.high, bar.low, bar.close = prices
@@ -125,7 +125,7 @@ class Bar:
 
 
 class CandleState(NamedTuple):
-    """A candle, to be told; prices in ticks, volume in lots."""
+    """A candle to be published; prices in ticks, volume in lots."""
 
     interval_min: int
     begin: WallNs
@@ -165,7 +165,7 @@ class _Gap:
 
 
 class _Hole(NamedTuple):
-    """A span of time of which trades are missing."""
+    """A span of time with missing trades."""
 
     begin: int
     end: int
@@ -207,11 +207,11 @@ class _Series:
         return max([self.floor, *(hole.end for hole in self.holes if hole.begin < until)])
 
     def ended_hole(self, until: int) -> _Hole | None:
-        """The first hole in an interval that was over by then."""
+        """The first hole in an interval that had ended by then; None if there is none."""
         return next((hole for hole in self.holes if self.begin_of(hole.begin) + self.span <= until), None)
 
     def completable(self) -> list[tuple[int, int]]:
-        """The intervals of which a later part is known: their begin, and the end of the
+        """The intervals whose later part is known: their beginning, and the end of the
         minute from which on nothing is missing.
         """
         found = {}
@@ -252,7 +252,7 @@ class _Series:
             self.newest = bar
 
     def know(self, until: int) -> None:
-        """What ends by then is over."""
+        """Mark the intervals that end by then as over."""
         over_until = self.begin_of(until)
         for begin in self.bars:
             if self.over_until <= begin < over_until:
@@ -267,7 +267,7 @@ class _Series:
         self.attempts = 0
 
     def cut(self, begin: int, end: int) -> None:
-        """Nothing is missing in this span of time any more."""
+        """Remove this span from the holes: nothing is missing in it any more."""
         holes: list[_Hole] = []
         for hole in self.holes:
             if hole.begin >= end or hole.end <= begin:
@@ -280,7 +280,7 @@ class _Series:
         self.holes = holes
 
     def prune(self, kept_max: int) -> None:
-        """Forget the oldest bars beyond so many."""
+        """Drop the oldest bars beyond `kept_max`."""
         if len(self.bars) <= kept_max:
             return
         for begin in sorted(self.bars)[:-kept_max]:
@@ -292,7 +292,7 @@ class _Series:
             self.newest = None
 
     def touch(self, begin: int, end: int) -> None:
-        """Tell what is in this span of time again."""
+        """Mark the bars in this span to be published again."""
         for at, bar in self.bars.items():
             if at < end and bar.end > begin:
                 bar.is_late = bar.end <= self.over_until
@@ -303,7 +303,7 @@ class _Series:
 
 
 class CandleCounts:
-    """What is counted of the candles of a pair, or of all pairs that share it."""
+    """Counters of the candles of a pair, or of several pairs that share them."""
 
     __slots__ = ("amended", "filled", "missed")
 
@@ -323,8 +323,8 @@ class Candles:
     """
 
     def __init__(self, intervals_min: Sequence[int], *, history: int = 0, counts: CandleCounts | None = None) -> None:
-        """`history`: how many intervals before the first trade are wanted of REST.
-        `counts`: those that other pairs share; its own when left out.
+        """`history`: the number of intervals before the first trade to request from REST.
+        `counts`: counters shared with other pairs; private ones if left out.
         """
         self.counts = counts or CandleCounts()
         self._history = min(history, ROWS_MAX)
@@ -359,13 +359,13 @@ class Candles:
         return WallNs(self._newest_at)
 
     def resume(self, interval_min: int, begin: int, *, is_closed: bool) -> None:
-        """Continue after the candle that was told last; before `begin`."""
+        """Continue after the last candle that was published; call it before `begin`."""
         if interval_min in self._by_interval:
             self._resumed[interval_min] = begin + interval_min * MINUTE_NS * is_closed
 
     def begin(self, at: int, newest_id: int | None = None) -> None:
-        """Everything after this moment will be told, from the trade after `newest_id` on;
-        what was before is missing.
+        """Start at this moment: every later trade will be added, from the one after
+        `newest_id` on. What came before is missing.
         """
         self._has_begun = True
         self._newest_id, self._newest_at = newest_id, at
@@ -382,8 +382,8 @@ class Candles:
         self._next_end = min(series.over_until + series.span for series in self._series)
 
     def seed(self, trades: Sequence[tuple[int, int, int, int]]) -> None:
-        """Begin with trades of before: (id, time, ticks, lots), of neighbouring ids, oldest
-        first.
+        """Add trades from before the beginning: (id, time, ticks, lots), with consecutive
+        ids, oldest first.
         """
         for trade_id, at, price, lots in trades:
             self.add(trade_id, at, price, lots)
@@ -391,7 +391,7 @@ class Candles:
             series.touch(0, series.over_until)
 
     def add(self, trade_id: int, at: int, price: int, lots: int) -> None:
-        """Count a trade; each is given once. `at` is Kraken's time."""
+        """Count a trade; each is added once. `at` is Kraken's time."""
         newest_id = self._newest_id
         if newest_id is not None and trade_id == newest_id + 1:  # hot: nearly every one
             self._newest_id = trade_id
@@ -429,19 +429,19 @@ class Candles:
             self._newest_id = trade_id
 
     def _miss(self, at: int, gap: _Gap | None) -> None:
-        """Trades are missing between the newest one and one at this time."""
+        """Record a hole between the newest trade and one at this time."""
         first, last = min(at, self._newest_at), max(at, self._newest_at)
         for series in self._series:
             series.add_hole(_Hole(first, last + 1, gap))
 
     def lack(self, begin: int, end: int) -> None:
-        """Trades are missing in this span of time, whichever: somebody has counted more."""
+        """Record a hole in this span: some source has counted more trades in it."""
         for series in self._series:
             if series.is_whole(begin, end):
                 series.add_hole(_Hole(begin, end))
 
     def _found(self, gap: _Gap) -> None:
-        """An id of a gap has come late."""
+        """Close a gap of trade ids by a late trade."""
         gap.missing -= 1
         if gap.missing:
             return
@@ -453,7 +453,9 @@ class Candles:
             series.holes = [hole for hole in series.holes if hole.gap is not gap]
 
     def know(self, until: int) -> None:
-        """All trades up to this moment are known: intervals that end by then are over."""
+        """Record that all trades up to this moment are known: intervals that end by then
+        are over.
+        """
         if not self._has_begun or until < self._next_end:
             return
         for series in self._series:
@@ -464,8 +466,8 @@ class Candles:
     # --- what REST tells
 
     def wanted(self, now: int, settle_ns: int, renew_ns: int) -> Wanted | None:
-        """The candles that REST is to be asked for now; those of an interval again after
-        `renew_ns` at the earliest. What ends is asked for `settle_ns` later.
+        """The candles to request from REST now. An interval is requested `settle_ns` after
+        its end, and again after `renew_ns` at the earliest.
         """
         until = now - settle_ns
         for series in self._told:
@@ -491,8 +493,8 @@ class Candles:
         return True
 
     def _pieces(self, series: _Series, begin: int, minute_end: int) -> list[Bar] | int:
-        """The hours and minutes that an interval consists of, which are whole up to
-        `minute_end`; or the interval of which REST has to tell some first.
+        """The hours and minutes that make up an interval up to `minute_end`, if all are
+        whole; otherwise the interval that REST must deliver first.
         """
         minutes, hours = self._minutes, self._hours
         assert minutes is not None
@@ -509,8 +511,8 @@ class Candles:
         return [*older, *minutes.between(minutes_from, begin + series.span)]
 
     def fill(self, interval_min: int, bars: Sequence[Bar], begin: int, end: int, forming: Bar | None) -> None:
-        """Take what REST has told: the candles of every interval with trades from `begin`
-        to `end`, which are over, and the one that is forming.
+        """Apply an answer of REST: the candles from `begin` to `end`, which are over, of
+        every interval with trades, and the one that is forming.
         """
         for series in self._series:
             if series.interval_min == interval_min:
@@ -542,7 +544,7 @@ class Candles:
             series.attempts = 0
 
     def _complete_from_pieces(self, series: _Series) -> None:
-        """Make up forming intervals from the hours and minutes that they consist of."""
+        """Assemble forming intervals from the hours and minutes that they consist of."""
         for begin, minute_end in series.completable():
             pieces = self._pieces(series, begin, minute_end)
             if isinstance(pieces, int):
@@ -559,8 +561,8 @@ class Candles:
                 series.forget(begin)
 
     def give_up(self, *, has_rest: bool) -> None:
-        """Intervals that are over are missed where REST has been asked five times in vain,
-        or is not asked. What comes of them later is of no use.
+        """Count intervals that are over as missed after five failed requests to REST, or at
+        once without REST. What arrives of them later is ignored.
         """
         attempts_max = ATTEMPTS_MAX if has_rest else 0
         for series in self._told:
@@ -577,7 +579,7 @@ class Candles:
 
     @property
     def has_changed(self) -> bool:
-        """Whether `take` has something to tell."""
+        """Whether `take` has candles to return."""
         return any(series.changed for series in self._told)
 
     def take(self) -> list[CandleState]:
@@ -600,11 +602,11 @@ class Candles:
         series.prune(PIECES_MAX if is_waiting else KEPT_MAX)
 
     def state(self, interval_min: int, begin: int) -> CandleState | None:
-        """The candle of a configured interval as it stands; None without one."""
+        """The current candle of a configured interval; None without one."""
         return self._state_of(self._by_interval[interval_min], begin)
 
     def _state(self, series: _Series, begin: int) -> CandleState | None:
-        """As `state`, to be told: None for what is over and not whole."""
+        """The candle to publish of a bar; None for one that is over and not whole."""
         state = self._state_of(series, begin)
         if state is None or (not state.is_whole and begin + series.span <= series.over_until):
             return None
@@ -669,8 +671,8 @@ class Candles:
 
 
 def _joined(rough: Bar, bar: Bar | None) -> Bar:
-    """A forming candle of REST with the trades that are known beside it: how many of them
-    it has counted is not known, so volume and count are at least these.
+    """A forming candle of REST combined with the trades that are known. How many of them
+    REST has counted is unknown, so volume and count are lower bounds.
     """
     if bar is None:
         return rough

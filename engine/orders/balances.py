@@ -73,7 +73,7 @@ class Balances:
         return is_news
 
     def doubt(self) -> None:
-        """Note that ledger entries may be missing, until the next snapshot."""
+        """Record that ledger entries may be missing, until the next snapshot."""
         self._has_gap = True
 
     @property
@@ -89,10 +89,7 @@ class Balances:
         return self.is_told or asset in self._totals
 
     def forget_others(self, assets: Iterable[str]) -> list[str]:
-        """Set all other assets to 0: the snapshot named only these.
-
-        Returns those that were not 0 before.
-        """
+        """Set all assets that a snapshot did not name to 0; returns those that were not 0."""
         self.is_told, self._has_gap = True, False
         listed = set(assets)
         gone = [asset for asset, total in self._totals.items() if asset not in listed and total]

@@ -219,16 +219,17 @@ class Blotter:
         return order if told.side in (None, order.intent.side) else None
 
     def unclosed(self) -> dict[str, Decimal]:
-        """The orders with a conditional close of which not every fill has its closing order
-        here yet, each with the quantity filled without one.
+        """The orders with a conditional close for which closing orders are missing here,
+        each with the filled quantity that has none.
 
-        Kraken makes one for each fill, of the filled quantity on the other side.
+        Kraken creates one closing order for each fill, of the filled quantity, on the other
+        side.
         """
         return {key: subtract(order.filled_qty, order.closing_qty) for key, order in self._unclosed.items()}
 
     def closing_ids(self, parent: TrackedOrder) -> list[str]:
-        """Kraken's ids of orders that are not known here, and that have filled under this
-        order's userref: its closing orders, unless another program uses the same number.
+        """Kraken's ids of unknown orders that have filled under this order's userref: its
+        closing orders, unless another program uses the same number.
         """
         return [
             order_id
@@ -259,9 +260,7 @@ class Blotter:
         return self.queued_by(key) is not None
 
     def queued_by(self, key: str) -> str | None:
-        """The strategy whose order this is that waits for the rate counter; None if none
-        does.
-        """
+        """The strategy of the queued order with this key; None if it is not queued."""
         for queued in self.queued.values():
             if any(key == waiting for waiting, _ in queued.orders):
                 return queued.strategy
@@ -361,9 +360,9 @@ class Blotter:
         return records
 
     def on_lookup(self, found: OrderLookup, at: WallNs, *, is_newer: bool = False) -> Sequence[Record]:
-        """Records of what REST tells of one of our orders; its fills must have been counted
-        before. `is_newer`: REST, however it lags, tells of a moment after the last change
-        of the order's terms that we know.
+        """Records of an order of ours as REST reports it; its fills must have been counted
+        before. With `is_newer` the report describes a moment after the last known change of
+        the order's terms, even if REST lags.
         """
         order = self.order_of(found)
         if order is None:
@@ -498,7 +497,7 @@ class Blotter:
         trigger_price: Decimal | None,
         at: WallNs,
     ) -> Sequence[Record]:
-        """Records of an open order's terms, as a snapshot or lookup tells them, if they
+        """Records of an open order's terms, as a snapshot or lookup reports them, if they
         differ from ours.
         """
         if state.is_terminal:
@@ -514,14 +513,15 @@ class Blotter:
         return _Terms.told(order, found.qty, found.limit_price, found.trigger_price).are_as_asked(order)
 
     def would_show_amend(self, order: TrackedOrder, found: OrderLookup) -> bool:
-        """True if a lookup tells of something that the amend under way changes, so that it
-        would show there: quantity or prices do, distances and displayed quantities do not.
+        """True if a lookup reports a field that the amend under way changes, so that the
+        amend would be visible in it: quantity and prices are reported, distances and
+        displayed quantities are not.
         """
         told = _Terms.told(order, found.qty, found.limit_price, found.trigger_price)
         return bool(told.changes_shown(order))
 
     def differs_in_terms(self, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> bool:
-        """True if quantity or limit, as Kraken tells them, are others than those known."""
+        """True if quantity or limit, as Kraken reports them, differ from those known."""
         return not _Terms.told(order, qty, limit_price if order.limit_price is not None else None).are_as_known(order)
 
     def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
@@ -535,7 +535,7 @@ class Blotter:
         return (Counted(order.key, lots, decimals, at),) if counted > known else NO_RECORDS
 
     def _adopted(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Adopted | None:
-        """The record of an order that the journal does not know: somebody else's, or a
+        """The record of an order that the journal does not know: another program's, or a
         conditional close of ours.
         """
         if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
@@ -601,8 +601,8 @@ class Blotter:
             self.parked -= len(self._parked.popitem(last=False)[1])
 
     def _parent_of(self, fact: ExecutionFact) -> TrackedOrder | None:
-        """The order whose closing order a fill of an unknown order is of, by its userref
-        and side; None if it is of none.
+        """The order to whose closing order a fill of an unknown order belongs, by userref
+        and side; None if there is none.
         """
         parent = self._with_close.get(self._key_of_userref.get(fact.order_userref or 0, ""))
         return parent if parent is not None and fact.side not in (None, parent.intent.side) else None
@@ -709,7 +709,7 @@ class Blotter:
         return Change(order, is_new=True)
 
     def _count(self, order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
-        """Set what Kraken counts as filled; it never decreases."""
+        """Set the filled quantity that Kraken reports; it never decreases."""
         order.refine(order.price_decimals, decimals)
         order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
         self._note_lacking(order)
@@ -785,8 +785,8 @@ class Blotter:
         return Change(order, fill=record)
 
     def _forget_oldest_fill(self) -> None:
-        """Forget the oldest fill that no lookup can tell again: of an order that is over,
-        with all its fills known. The others become the newest.
+        """Drop the oldest fill that no lookup can return again: one of an order that is
+        over, with all its fills known. Fills of other orders become the newest.
         """
         for _ in range(len(self._exec_ids)):
             exec_id, key = self._exec_ids.popitem(last=False)
@@ -1022,8 +1022,8 @@ def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -
 
 
 class _Terms(Struct, frozen=True):
-    """An order's quantity and limit as Kraken tells them, in a scale that can express them,
-    and its trigger; None where it does not tell.
+    """An order's quantity and limit as Kraken reports them, in a scale that can express
+    them, and its trigger; None for what it does not report.
     """
 
     qty: QtyLots | None
@@ -1040,13 +1040,13 @@ class _Terms(Struct, frozen=True):
         limit_price: Decimal | None,
         trigger_price: Decimal | None = None,
     ) -> "_Terms":
-        """In the order's own scale if that is fine enough. Kraken tells 0 for a missing
-        limit.
+        """Kraken's terms, in the order's own scale if that is fine enough. Kraken reports 0
+        for a missing limit.
         """
         return cls(*_lots(order, qty), *_ticks(order, limit_price or None), trigger_price)
 
     def are_as_known(self, order: TrackedOrder) -> bool:
-        """True if quantity and limit differ in nothing from what we know."""
+        """True if quantity and limit equal those known."""
         return (self.qty is None or _is_same(order.qty, order.qty_decimals, self.qty, self.qty_decimals)) and (
             self.limit_price is None
             or _is_same(order.limit_price, order.price_decimals, self.limit_price, self.price_decimals)
@@ -1058,15 +1058,17 @@ class _Terms(Struct, frozen=True):
         return bool(shown) and all(shown)
 
     def may_be_of(self, order: TrackedOrder, reported_at: WallNs) -> bool:
-        """True if a report of an amend with these terms is of the one under way, though it
-        tells of nothing that this changes. That of an earlier amend may come after the
-        reply to that, and after this one was sent.
+        """True if a report of an amend with these terms may belong to the one under way
+        although it shows nothing that the amend changes. The report of an earlier amend may
+        arrive after its reply, when this one has already been sent.
         """
         is_later = reported_at > order.amend_sent_at > 0
         return order.amendment is not None and is_later and self.are_as_known(order) and not self.changes_shown(order)
 
     def changes_shown(self, order: TrackedOrder) -> list[bool]:
-        """For each change of the amend under way of which they tell: whether it is made."""
+        """For each reported field that the amend under way changes: whether it has the new
+        value.
+        """
         shown: list[bool] = []
         if (asked := order.amendment) is None:
             return shown
@@ -1098,7 +1100,7 @@ class _Terms(Struct, frozen=True):
 
 
 def _trigger_of(close: Conditional) -> Trigger | None:
-    """The trigger of a closing order as its parent gave it: Kraken's reports do not tell
+    """The trigger of a closing order as its parent gave it: Kraken's reports do not say
     what the number means.
     """
     if close.trigger_price is None:
@@ -1222,8 +1224,8 @@ def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decim
 
 
 def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None) -> tuple[Fee, ...]:
-    """Fees that Kraken told in quote currency, for an order that pays them in base
-    currency; rounded up.
+    """Fees that Kraken reported in quote currency, converted for an order that pays them in
+    base currency; rounded up.
     """
     if not fact.last_price:
         return fact.fees
@@ -1233,7 +1235,9 @@ def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None
 
 
 def _fees_in_quote(order: TrackedOrder, fact: ExecutionFact) -> tuple[Fee, ...]:
-    """The same for an order that pays them in quote currency."""
+    """Fees that Kraken reported without a currency, for an order that pays them in quote
+    currency.
+    """
     quote = order.symbol.partition("/")[2]
     return tuple(Fee(fee.asset or quote, fee.qty) for fee in fact.fees)
 

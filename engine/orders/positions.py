@@ -91,12 +91,12 @@ class PositionState(Struct):
             self._round(subtract(base_change, subtract(signed, base_fee)))
 
     def tell_cost(self, price: Decimal) -> None:
-        """Take what has no known cost for bought at this average price."""
+        """Set the cost of the part whose cost is unknown, from its average price."""
         self.cost = add(self.cost, multiply(self.unknown_cost_qty, price))
         self.unknown_cost_qty = ZERO
 
     def _round(self, change: Decimal) -> None:
-        """Add a difference by rounding, at no cost."""
+        """Add a rounding difference, at no cost."""
         before, self.qty = self.qty, add(self.qty, change)
         if before and (not self.qty or (self.qty > 0) != (before > 0)):
             self.realized = subtract(self.realized, self.cost)
@@ -166,7 +166,7 @@ class Positions:
         self._changed: dict[tuple[str, str], None] = {}
 
     def of(self, strategy: str, symbol: str) -> PositionState:
-        """The position, to be changed; a new one where there is none yet."""
+        """The position, for changes; a new one if there is none yet."""
         self._changed[strategy, symbol] = None
         state = self._states.get((strategy, symbol))
         if state is None:
@@ -187,7 +187,9 @@ class Positions:
         return states[0].qty if len(states) == 1 else total_of(state.qty for state in states)
 
     def claimed(self, asset: str, *, but: tuple[str, str]) -> Decimal:
-        """What of an asset all positions but one claim, which is of (strategy, pair)."""
+        """The quantity of an asset that all positions claim except that of (strategy,
+        pair).
+        """
         return total_of(
             state.qty
             for key, state in self._states.items()

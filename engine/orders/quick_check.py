@@ -71,7 +71,7 @@ class _Open:
         self.numbers: Any = None if ORDERS is None else ORDERS.OwnNumbers()
 
     def tell(self) -> None:
-        """Bring `numbers` up to date."""
+        """Update `numbers`, which the compiled check reads."""
         if self.numbers is not None:
             self.numbers.store(
                 len(self.parts), self.buy_lots, self.sell_lots, *self.position, self.sells[0] if self.sells else None,
@@ -184,7 +184,7 @@ class QuickCheck:
             self.changed(order)
 
     def changed(self, order: TrackedOrder, is_fill: bool = False) -> None:
-        """Note that a record, perhaps of a fill, was applied to an order."""
+        """Update the numbers after a record, perhaps of a fill, was applied to an order."""
         symbol = order.intent.symbol
         own = self.own.get(symbol)
         if own is None or not (own.parts or own.odd or own.is_in_scale_of(order)):
@@ -201,7 +201,7 @@ class QuickCheck:
         own.tell()
 
     def moved(self, symbol: str) -> None:
-        """Note that the position in a pair has changed without a fill."""
+        """Update the numbers after the position in a pair changed without a fill."""
         if (own := self.own.get(symbol)) is not None:
             own.hold(self._positions.total_qty(symbol))
             own.tell()
@@ -229,8 +229,8 @@ class QuickCheck:
         self, strategy: str, side: str, ticks: int, price_decimals: int, lots: int, qty_decimals: int, pair: Pair,
         now: MonoNs,
     ) -> bool:  # fmt: skip
-        """The same of a limit order with no other options than those of `PLAIN_TIMES` and
-        `post_only`.
+        """True if a limit order with no options but those of `PLAIN_TIMES` and `post_only`
+        may be sent at once, alone. False: `Risk.refusal` must decide.
         """
         # Hot: an order passes here once.
         risk, symbol = self._risk, pair.symbol
@@ -245,8 +245,8 @@ class QuickCheck:
         )
 
     def allows_amend(self, order: TrackedOrder, amendment: Amendment, pair: Pair, now: MonoNs) -> bool:
-        """True if this open order may be amended so at once. False: `Risk.amend_refusal`
-        must decide.
+        """True if this open order may be amended like this at once. False:
+        `Risk.amend_refusal` must decide.
         """
         bounds, own, intent = self._bounds_of(pair, now), self.own.get(pair.symbol), order.intent
         part = None if own is None else own.parts.get(order.key)
@@ -273,8 +273,8 @@ class QuickCheck:
         self, bounds: _Bounds, own: _Open, side: str, ticks: int, price_decimals: int, lots: int, qty_decimals: int,
         more_lots: int,
     ) -> bool:  # fmt: skip
-        """True if a limit order like this breaks neither its pair's rules nor a limit; the
-        lots open on its side grow by `more_lots`.
+        """True if a limit order like this satisfies its pair's rules and all limits, when
+        the lots open on its side grow by `more_lots`.
         """
         risk, pair = self._risk, bounds.pair
         notional = ticks * lots

@@ -133,8 +133,8 @@ class RateCounter:
         self.level += cost * NS_PER_S
 
     def take_back(self, cost: RateCost, charged_at: MonoNs, now: MonoNs) -> None:
-        """Take back what is left at least of a charge for a transaction that was not sent
-        after all. No effect if Kraken has told the count since.
+        """Subtract what must be left of a charge, for a transaction that was not sent after
+        all. No effect if Kraken has reported the count since.
         """
         if self.told_at >= charged_at:
             return
@@ -143,8 +143,8 @@ class RateCounter:
         self.level = max(self.level - max(left, 0), 0)
 
     def correct(self, count: Decimal, now: MonoNs, *, has_all: bool) -> None:
-        """Take Kraken's own count. A lower one than ours is used only if it has all
-        requests that were sent (`has_all`).
+        """Apply Kraken's own count. One that is lower than ours is used only if it includes
+        all requests sent (`has_all`).
         """
         if not count.is_finite() or not 0 <= count < 10_000:
             return
@@ -154,8 +154,8 @@ class RateCounter:
         self.level = told if has_all else max(self.level, told)
 
     def exceeded(self, now: MonoNs) -> None:
-        """Note that Kraken refused because of the rate: the counter is at the threshold at
-        least.
+        """Record that Kraken refused because of the rate: the counter is at least at the
+        threshold.
         """
         self._decay(now)
         self.told_at = now
@@ -187,7 +187,7 @@ class RateCounters:
         self.counts_all_from = WallNs(0)
 
     def answered(self, at: WallNs) -> None:
-        """Note that Kraken has answered a request that it received at `at` by its clock."""
+        """Record that Kraken answered a request that it received at `at` by its clock."""
         self.counts_all_from = max(self.counts_all_from, at)
 
     def of(self, symbol: str) -> RateCounter:

@@ -101,19 +101,19 @@ _FINAL: Final = frozenset((
 
 
 class Refusal(NamedTuple):
-    """Why something is not done."""
+    """Why a request is not carried out."""
 
     kind: ErrorKind
     text: str
     """A sentence in lower case without a full stop, which names the place and the mend."""
 
     def within(self, beginning: str) -> "Refusal":
-        """The same, with words before it."""
+        """The same refusal, with text before its sentence."""
         return Refusal(self.kind, f"{beginning}{self.text}")
 
 
 class RefusedError(ValueError):
-    """What was asked for cannot be done as it is; a ValueError that knows its kind."""
+    """A request that cannot be carried out as it is; a ValueError that knows its kind."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)

@@ -285,8 +285,8 @@ class Risk(Watched):
         )
 
     def approved(self, strategy: str, intent: OrderIntent, now: MonoNs) -> None:
-        """Note that a new order is sent: it takes from the budget, and an equal one would
-        be a duplicate.
+        """Record that a new order is sent: it uses the budget, and an equal one would be a
+        duplicate.
         """
         self._take_pace(now)
         if self.limits.duplicate_window_ns:
@@ -295,12 +295,12 @@ class Risk(Watched):
                 _remember(self.recent_plain, _plain_likeness(strategy, intent), now)
 
     def is_paced(self, now: MonoNs) -> bool:
-        """True if the budget of orders and amends forbids none, while no tighter one holds."""
+        """True if the budget of orders and amends has room, and no tighter budget applies."""
         return self.budget.level_at(now) >= ORDER_TOKENS
 
     def is_plainly_paced(self, order: PlainLikeness, now: MonoNs) -> bool:
-        """True if neither the budget nor an equal order forbids a limit order in its pair's
-        present scale.
+        """True if neither the budget nor an equal recent order forbids a limit order in its
+        pair's present scale.
         """
         if not self.is_paced(now):
             return False
@@ -308,7 +308,7 @@ class Risk(Watched):
         return not window_ns or (at := self.recent_plain.get(order)) is None or now - at >= window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
-        """Note that an amend is sent."""
+        """Record that an amend is sent."""
         self._take_pace(now)
 
     def _take_pace(self, now: MonoNs) -> None:
@@ -335,7 +335,9 @@ class Risk(Watched):
         return None
 
     def _reopening_refusal(self, intent: OrderIntent) -> Refusal | None:
-        """What its conditional close trades is the other way: larger again."""
+        """Refuse a conditional close that would make the position larger again: it trades
+        on the other side.
+        """
         if self.mode is not TradingMode.REDUCING or intent.conditional is None:
             return None
         why = f": {self.mode_reason}" if self.mode_reason else ""
@@ -363,8 +365,8 @@ class Risk(Watched):
         )
 
     def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> Refusal | None:
-        """Kraken's minimums: an order below them would cost a request and points of the
-        rate counter.
+        """Refuse amounts below Kraken's minimums, which would cost a request and points of
+        the rate counter.
         """
         if intent.cash_qty is not None:
             if intent.cash_qty < pair.cost_min:
@@ -404,8 +406,8 @@ class Risk(Watched):
     def _collar_refusal(
         self, side: str, order_type: str, limit: Decimal | None, pair: Pair, top: TopOfBook | None
     ) -> Refusal | None:
-        """A limit far beyond the other side is a typing error. A stop's limit is not
-        checked before its trigger.
+        """Refuse a limit far beyond the other side, which is a typing error. A stop's limit
+        is not checked before its trigger.
         """
         if top is None or order_type not in (*RESTING, *IMMEDIATE):
             return None
@@ -428,8 +430,8 @@ class Risk(Watched):
     def _closing_collar_refusal(
         self, intent: OrderIntent, limit: Decimal | None, top: TopOfBook | None
     ) -> Refusal | None:
-        """The same of the closing order, which is placed when this one has traded, and so
-        near the price that this one trades at.
+        """Refuse a closing order with such a limit. It is placed when this order has
+        traded, and so near the price at which this one trades.
         """
         if intent.conditional is None or (near := _closes_near(intent, limit, top)) is None:
             return None
@@ -513,8 +515,9 @@ class Risk(Watched):
         return None
 
     def _position_refusal(self, side: str, pair: Pair, price: Decimal | None, worst: Decimal) -> Refusal | None:
-        """The position limit if everything open on this side were filled; checked on the
-        side that the order moves the position to.
+        """Refuse an order with which the position would exceed its limit if everything open
+        on this side were filled; checked on the side towards which the order moves the
+        position.
         """
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS).position_qty_max
         most = self.limits.position_notional_max
@@ -547,8 +550,8 @@ class Risk(Watched):
         top: TopOfBook | None,
         others: "_Others",
     ) -> Refusal | None:
-        """Why the order would trade with an own order. A market order reaches as deep as
-        its quantity, and at most to the collar.
+        """Refuse an order that would trade with an own order. A market order reaches as
+        deep as its quantity, and at most to the collar.
         """
         nearest = others.nearest
         if nearest is None or not self.limits.self_trade_guard or order_type not in (*RESTING, *IMMEDIATE):
@@ -584,8 +587,9 @@ class Risk(Watched):
         )
 
     def _untold_refusal(self, intent: OrderIntent) -> Refusal | None:
-        """Its closing order could come and be filled between two looks at REST, and nobody
-        would tell whose fill that was.
+        """Refuse a conditional close while the private WebSocket is out: its closing order
+        could be created and filled between two looks at REST, and nothing would say whose
+        fill that was.
         """
         if self.tight is None or intent.conditional is None:
             return None
@@ -633,7 +637,9 @@ class _Budget:
 
 
 class _Others(Struct, gc=False):
-    """What matters of all other open orders on a pair to an order of one side."""
+    """What an order of one side must take into account of all other open orders on its
+    pair.
+    """
 
     side: str
     pair: Pair
@@ -798,8 +804,8 @@ def _others_of(
     open_orders: Collection[TrackedOrder],
     batch: Sequence[OrderIntent],
 ) -> _Others:
-    """One pass over all open orders, and over the orders of the same batch. Hot: there may
-    be hundreds.
+    """Sum up all open orders, and the other orders of the same batch, in one pass. Hot:
+    there may be hundreds.
     """
     others = _Others(side, pair, len(open_orders) + len(batch))
     for order in open_orders:

@@ -30,7 +30,7 @@ class Tally:
         self.digest = (self.digest + _hash(fields)) % _MODULUS
 
     def remove(self, *fields: object) -> None:
-        """Take back one entry that was added before."""
+        """Subtract one entry that was added before."""
         self.count -= 1
         self.digest = (self.digest - _hash(fields)) % _MODULUS
 

@@ -138,7 +138,7 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def filled_in_all(self) -> Decimal:
-        """The same, plus what was filled before we adopted it."""
+        """`filled_qty`, plus what was filled before we adopted the order."""
         return units_decimal(self.filled + self.filled_before, self.qty_decimals)
 
     def note_change(self, at: WallNs) -> None:
@@ -237,7 +237,7 @@ class Bracket(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def unseen(self) -> Decimal:
-        """What was filled without a closing order of Kraken's that is known."""
+        """The filled quantity without a known closing order of Kraken's."""
         return max(subtract(self.filled, self.closing_qty), ZERO)
 
     def fill(self, *, is_exit: bool, qty: Decimal, credited: Decimal) -> None:

@@ -58,10 +58,10 @@ class KrakenTime:
         return self.least() if self.ahead_ns is None else self.now()
 
     def told(self, at: WallNs, received_at: MonoNs = MonoNs(0)) -> None:  # noqa: B008
-        """Kraken has sent a message that it dates so; 0 where it does not say.
+        """Record the timestamp of a message of Kraken's; 0 if it has none.
 
-        `received_at` is when it came, 0 for just now: it may have waited for the router to
-        begin.
+        `received_at` is when the message came, 0 for just now: it may have waited for the
+        router to start.
         """
         received_at = received_at or self._now.mono
         ahead_ns = at - received_at
@@ -77,8 +77,8 @@ class KrakenTime:
         self._note_least(ahead_ns, received_at)
 
     def dated(self, at: WallNs) -> None:
-        """An answer has just come that Kraken dates so, or later in the same second; 0
-        where it does not say.
+        """Record the date of an answer that has just come: Kraken sent it then, or later in
+        the same second; 0 if it has none.
         """
         mono = self._now.mono
         if at and not self._is_alone(at - mono, mono):
@@ -86,8 +86,8 @@ class KrakenTime:
             self._note_least(at - mono, mono)
 
     def now(self) -> WallNs:
-        """Kraken's time, or a little before it; before a message has told it our clock's,
-        or where that is far from the last date, what that may mean at most.
+        """Kraken's time, or a little before it. Before any message: our clock's or, if that
+        is far from the last date, the latest time that the date allows.
         """
         mono, own = self._now.mono, self._now.wall
         if self.ahead_ns is not None:
@@ -97,14 +97,16 @@ class KrakenTime:
         return WallNs(mono + self._dated_ahead_ns + DATE_BEHIND_NS)
 
     def least(self) -> WallNs:
-        """What time it is at Kraken for certain; our clock's before anything was told."""
+        """The latest time that Kraken's clock has certainly reached; our clock's before any
+        message or date.
+        """
         if self._least_ns is None:
             return self._now.wall
         return WallNs(self._least_ns + _elapsed_ns(self._now.mono))
 
     def reached_at(self, at: WallNs) -> MonoNs:
-        """When, by our monotonic clock, it is `at` at Kraken for certain; by our wall clock
-        before anything was told. What is told later may make it earlier.
+        """When, by our monotonic clock, Kraken's clock will certainly reach `at`; by our
+        wall clock before any message or date. Later messages may make it earlier.
         """
         if self._least_ns is None:
             return MonoNs(self._now.mono + at - self._now.wall)

@@ -253,7 +253,7 @@ class PublicSession:
 
     @property
     def trades_filled(self) -> int:
-        """Of them, those that REST alone has told."""
+        """Those of `trades` that only REST delivered."""
         return self.tape.filled
 
     @property
@@ -283,12 +283,12 @@ class PublicSession:
 
     @property
     def requests_waiting(self) -> int:
-        """Subscriptions to be asked for or given back that wait for their turn."""
+        """The number of queued subscriptions and unsubscriptions."""
         return self._subscriptions.waiting
 
     @property
     def requests_unanswered(self) -> int:
-        """Requests that Kraken has not answered yet, as far as they are remembered."""
+        """The number of unanswered requests that are remembered."""
         return self._subscriptions.unanswered
 
     @property
@@ -383,10 +383,10 @@ class PublicSession:
     # --- pairs at run time
 
     def follow(self, symbol: str, pair_index: int, channels: Channel, now: MonoNs) -> Sequence[Event]:
-        """Want these channels of a pair and no others, on this connection and on every
-        later one; returns the events. The next `poll` asks for them, several pairs at once.
+        """Follow exactly these channels of a pair, on this connection and on every later
+        one; returns the events. The next `poll` requests them, several pairs at once.
 
-        A pair whose channels are all given back keeps its index, for `follow` again.
+        A pair without channels keeps its index, for a later `follow`.
         """
         feed = self.feeds.get(symbol)
         events: Sequence[Event] = NO_EVENTS
@@ -408,7 +408,7 @@ class PublicSession:
         return events
 
     def forget(self, symbol: str, now: MonoNs) -> None:
-        """Give back a pair's channels, and its index."""
+        """Stop following a pair and release its index."""
         self.follow(symbol, self.feeds[symbol].pair_index, NO_CHANNELS, now)
         self._untold.pop(symbol, None)
         self._pairs_told.pop(symbol, None)
@@ -657,8 +657,8 @@ class PublicSession:
         return events
 
     def _put_in_doubt(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
-        """The same without sending: the caller collects the due requests, several pairs in
-        one.
+        """As `_failed`, but without sending: the caller collects the due requests, several
+        pairs in one.
         """
         self._watch.watch(feed)
         state = feed.failed(now)
@@ -736,8 +736,8 @@ class PublicSession:
         return events
 
     def tell_pairs(self, now: MonoNs) -> Sequence[Event]:
-        """Take what the instrument channel's snapshot says of some further pairs; returns
-        the events. Each `poll` does so: all pairs at once would hold up live books.
+        """Report the next pairs of the instrument channel's snapshot; returns the events.
+        Each `poll` does so: all pairs at once would delay live books.
         """
         if not self._untold:
             return NO_EVENTS
@@ -745,7 +745,7 @@ class PublicSession:
         return [event for symbol in symbols for event in self._tell_pair(symbol, now)]
 
     def _tell_named(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """The same of the pairs that a frame is about, before it is read."""
+        """Report the pairs that a frame is about, before the frame is read."""
         if not self._untold:
             return NO_EVENTS
         return [event for symbol in _symbols_named(frame) for event in self._tell_pair(symbol, now)]
@@ -755,7 +755,7 @@ class PublicSession:
         return [event for pair in pairs for event in self._pair_listed(self.feeds[symbol], pair, now)]
 
     def _pair_listed(self, feed: BookFeed, pair: PairData, now: MonoNs) -> Sequence[Event]:
-        """Take what the instrument channel says of a followed pair; returns the events."""
+        """Apply the instrument channel's data of a followed pair; returns the events."""
         if not (0 <= pair.price_precision <= DECIMALS_MAX and 0 <= pair.qty_precision <= DECIMALS_MAX):
             error = ValueError(f"{pair.symbol}: {pair.price_precision} and {pair.qty_precision} decimals")
             return self._malformed(error, b"", now)
@@ -876,7 +876,9 @@ class PublicSession:
         return NO_EVENTS
 
     def _given_back(self, subscription: Subscription, now: MonoNs) -> Sequence[Event]:
-        """Kraken has ended a subscription: no book streams by it any more."""
+        """Handle Kraken's confirmation of an unsubscription: no book streams by it any
+        more.
+        """
         feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
         asked = feed.subscription if feed is not None else None
         if feed is None or asked is None or not feed.streaming:

@@ -193,11 +193,13 @@ class Subscriptions:
             self.want(subscription)
 
     def add(self, subscription: Subscription) -> None:
-        """Want it on every connection from now on; `want` requests it on the present one."""
+        """Request a subscription on every later connection; `want` requests it on the
+        present one.
+        """
         self.all[subscription.channel, subscription.symbol] = subscription
 
     def remove(self, subscription: Subscription) -> None:
-        """Want it no more, and queue it to be unsubscribed where it may have been
+        """Stop wanting a subscription, and queue its unsubscription if it may have been
         requested.
         """
         self.all.pop((subscription.channel, subscription.symbol), None)
@@ -211,8 +213,8 @@ class Subscriptions:
             self._leaving.put([subscription])
 
     def refuse(self, subscription: Subscription, now: MonoNs) -> None:
-        """Note that Kraken refuses it, and want it again after a pause: a minute, and ever
-        longer while Kraken goes on refusing.
+        """Record that Kraken refuses a subscription; it is requested again after a pause of
+        a minute, which grows with each further refusal.
         """
         pause_ns = min(REFUSED_PAUSE_NS << min(subscription.pauses, 16), REFUSED_PAUSE_NS_MAX)
         subscription.refusals += 1
@@ -221,8 +223,8 @@ class Subscriptions:
         self._pause(subscription, now, NEVER if is_withdrawn else MonoNs(now + pause_ns))
 
     def withdraw(self, subscription: Subscription, now: MonoNs) -> None:
-        """Give it back, for Kraken has taken its pair off the list; it is wanted again by
-        `resubscribe_refused`, or on the next connection.
+        """Unsubscribe because Kraken has delisted the pair. The subscription is requested
+        again by `resubscribe_refused`, or on the next connection.
         """
         if subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED):
             self._leaving.put([subscription])
@@ -236,8 +238,9 @@ class Subscriptions:
         self._pausing[subscription] = until
 
     def resubscribe_refused(self, symbol: str, now: MonoNs) -> None:
-        """Want again at once what was refused of this pair, though not within
-        REFUSED_PAUSE_NS_MIN of its refusal. The pause is still due if it is refused then.
+        """Request refused subscriptions of this pair as soon as REFUSED_PAUSE_NS_MIN have
+        passed since the refusal. If one is refused again then, its present pause is still
+        due.
         """
         for subscription, until in self._pausing.items():
             soon = MonoNs(max(now, subscription.refused_at + REFUSED_PAUSE_NS_MIN))
@@ -246,8 +249,8 @@ class Subscriptions:
                 subscription.pauses -= until != NEVER
 
     def retry(self, now: MonoNs) -> None:
-        """Queue what was refused and whose pause is over, and what was given back and whose
-        answer is late.
+        """Queue refused subscriptions whose pause is over, and unsubscriptions whose answer
+        is late.
         """
         for subscription in [each for each, until in self._pausing.items() if now >= until]:
             del self._pausing[subscription]
@@ -260,7 +263,7 @@ class Subscriptions:
                 del self._ending[subscription]  # else it waits for what Kraken says of the wanted one
 
     def accepted(self, subscription: Subscription) -> None:
-        """Note that Kraken serves it: an earlier refusal does not count any more."""
+        """Record that Kraken serves a subscription: earlier refusals no longer count."""
         subscription.refusals = subscription.pauses = 0
         self._pausing.pop(subscription, None)
         if subscription.phase is Phase.REFUSED:  # served without an answer
@@ -283,12 +286,12 @@ class Subscriptions:
             self._doubted.put([subscription])
 
     def renew_idly(self, subscription: Subscription) -> None:
-        """The same with the lowest priority, for a book that is only silent."""
+        """Renew with the lowest priority, for a book that is only silent."""
         self._silent.put([subscription])
 
     def cancel_idle_renewal(self, subscription: Subscription) -> bool:
-        """Drop a renewal of lowest priority; False when its request has been sent already,
-        or there is none.
+        """Drop a renewal of lowest priority. False if its request has been sent already, or
+        there is none.
         """
         was_waiting = subscription in self._silent
         self._silent.drop(subscription)
@@ -375,9 +378,7 @@ class Subscriptions:
         return late
 
     def expect_answer(self, subscription: Subscription, now: MonoNs) -> None:
-        """Let the answer to its request be late from one deadline after now; not where none
-        is under way.
-        """
+        """Give the answer to its request, if one is under way, a full deadline from now."""
         if subscription.phase is Phase.REQUESTED:
             subscription.deadline = MonoNs(now + self._deadline_ns)
             self._deadlines.append((subscription.deadline, subscription))
@@ -397,7 +398,7 @@ class Subscriptions:
         return self._give_back(subscriptions)
 
     def _end(self, subscriptions: list[Subscription], now: MonoNs) -> bytes:
-        """Give back what is wanted no more; without an answer it is given back again, ever
+        """Unsubscribe what is no longer wanted; without an answer this is repeated ever
         more rarely.
         """
         for subscription in subscriptions:

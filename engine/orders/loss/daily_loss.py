@@ -14,7 +14,7 @@ ZERO: Final = Decimal(0)
 
 
 class Day(Struct):
-    """What a day began with."""
+    """The values at the beginning of a day."""
 
     number: int = 0
     """Of the UTC day since 1970."""
@@ -30,7 +30,7 @@ class DailyLoss:
     """
 
     def __init__(self, loss_max: Decimal | None, day: Day | None = None) -> None:
-        """`day` is what the journal says that it began with."""
+        """`day` holds the beginning of the day according to the journal."""
         self._loss_max = loss_max
         self.day = day or Day()
         # The day that was counted before it, in this process's life.
@@ -42,16 +42,16 @@ class DailyLoss:
         return self._loss_max is not None
 
     def begins(self, now: WallNs, *, is_certain: bool = False) -> bool:
-        """True if `now` is in a later day than the one that is counted; or in an earlier
-        one, if the time is certain: then that day was begun by mistake. A clock of ours
-        that is set back does not begin a day again.
+        """True if `now` is in a later day than the counted one. Also true for an earlier
+        day if the time is certain: then the counted day was begun by mistake. Setting our
+        clock back does not begin a day again.
         """
         day = now // NS_PER_DAY
         return day > self.day.number or (is_certain and day < self.day.number)
 
     def begin(self, totals: Mapping[str, Decimal], now: WallNs, marks: Mapping[str, Decimal] | None = None) -> None:
-        """Begin a day from these totals, valued at these prices. The day before one that
-        was begun by mistake goes on with what it had begun with.
+        """Begin a day from these totals, valued at these prices. If the last day was begun
+        by mistake, the day before it continues with its own beginning.
         """
         before, self._before = self._before, self.day
         number = now // NS_PER_DAY
@@ -61,8 +61,8 @@ class DailyLoss:
             self.day = Day(number, dict(totals), dict(marks or {}))
 
     def rebase(self, quote: str, change: Decimal) -> None:
-        """Let the day have begun with so much more profit: what is known of it only now is
-        no profit or loss of the day.
+        """Add profit that became known only now to the day's beginning, so that it is no
+        profit or loss of the day.
         """
         for day in (self.day, self._before):
             if day is not None:

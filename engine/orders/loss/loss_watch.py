@@ -96,7 +96,7 @@ class LossWatch:
     # --- time
 
     def watch(self, now: MonoNs) -> None:
-        """Look whether a day begins, and whether the loss has reached its limit; once a
+        """Check whether a day begins, and whether the loss has reached its limit; once a
         second.
         """
         if now < self._look_at:
@@ -122,8 +122,9 @@ class LossWatch:
     # --- for what is no loss of the day
 
     def resume(self) -> None:
-        """A person goes on trading: a loss that has reached its limit counts anew from
-        here, as large as the limit once more; from the first prices, if they are awaited.
+        """Continue after a halt, at a person's request: a loss that has reached its limit
+        is counted from zero again, with the same limit; from the first prices, if they are
+        awaited.
         """
         self._is_told, self._is_resumed = False, True
         if (prices := self._prices()) is not None:
@@ -138,15 +139,15 @@ class LossWatch:
             log.warning("the day's loss counts anew", lost={quote: f"{lost:f}" for quote, lost in reached.items()})
 
     def rebased(self, symbol: str, gain: Decimal) -> Record:
-        """What to commit because a pair's profit is larger by `gain`, and the day has not
-        made it.
+        """The records to commit because a pair's profit has grown by `gain` that the day
+        has not made.
         """
         self._daily.rebase(symbol.partition("/")[2], gain)
         return self._day_began()
 
     def gain_of_beginning(self, strategy: str, symbol: str, qty: Decimal) -> Decimal | None:
-        """How much larger the profit is once a position has begun with `qty`; None while
-        that cannot be said, because a price is awaited.
+        """The increase of the profit once a position has begun with `qty`; None while it is
+        unknown, because a price is awaited.
         """
         state = self._positions.of(strategy, symbol)
         begun = replace(state)
@@ -165,8 +166,8 @@ class LossWatch:
     # --- prices
 
     def price(self, symbol: str) -> Decimal | None:
-        """What a position in a pair is valued at by its book; None if there never was a
-        price of it.
+        """The price at which a position in a pair is valued, from its book; None if there
+        never was one.
         """
         mark = self._books.mark(symbol)
         if mark is None:
@@ -175,8 +176,8 @@ class LossWatch:
         return mark
 
     def _one_sided(self, symbol: str) -> Decimal | None:
-        """What a position is worth while a side of its book is empty: what it could be
-        closed at, else its last price, or what the other side asks for less.
+        """The value of a position while a side of its book is empty: the price at which it
+        could be closed, else its last price, or the other side's price if that is lower.
         """
         top, last = self._books.top(symbol), self._last.get(symbol)
         if top is None or not top.is_live:
@@ -202,13 +203,13 @@ class LossWatch:
         return self._now.mono < self._awaited_until and self._books.follows_book(symbol)
 
     def _price_or_older(self, symbol: str) -> Decimal | None:
-        """The same, or its price when the day began where none is awaited."""
+        """A pair's price, or where none is awaited its price at the beginning of the day."""
         price = self.price(symbol)
         return self._daily.day.marks.get(symbol) if price is None and not self._is_awaited(symbol) else price
 
     def _prices(self) -> Mapping[str, Decimal] | None:
-        """The prices of all pairs that are held; a pair that has none counts at cost. None
-        while one is awaited: without it a loss could be an error.
+        """The prices of all pairs that are held; a pair without a price counts at cost.
+        None while one is awaited: without it a loss could be an error.
         """
         prices: dict[str, Decimal] = {}
         unpriced: list[str] = []

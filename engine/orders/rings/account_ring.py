@@ -1,5 +1,6 @@
-"""The account ring: what the private feed hears of orders and money, for the order router
-alone."""
+"""The account ring: facts about orders and money from the private feed, for the order
+router alone.
+"""
 
 from engine.orders.rings.framing import Framing
 from engine.orders.venue_facts import AccountFact

@@ -79,8 +79,9 @@ class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
 
 
 class StatusRequest(Struct, frozen=True, array_like=True, tag="q"):
-    """Report these orders. All that was asked for before is taken by then, so one that the
-    router does not know was never sent."""
+    """Report these orders. Earlier commands have been taken by then, so an order that the
+    router does not know was never sent.
+    """
 
     strategy: str
     keys: list[str]

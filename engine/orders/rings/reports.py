@@ -27,7 +27,7 @@ ZERO: Final = Decimal(0)
 
 
 class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
-    """One order as it stands."""
+    """The current state of one order."""
 
     key: str
     """The engine's name of the order."""
@@ -78,7 +78,7 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
         state: OrderState = OrderState.NEW,
         why: Refusal | None = None,
     ) -> "OrderReport":
-        """An order of which nothing is known but what was asked for."""
+        """The report of an order of which nothing but its intent is known."""
         return cls(
             key=key,
             symbol=intent.symbol,
@@ -369,7 +369,7 @@ class ResyncBegan(Struct, frozen=True, array_like=True, tag="["):
 
 
 class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
-    """What follows is news again."""
+    """The repetition is over: the following reports are new."""
 
 
 Report = OrderReport | Fill | Position | Balance | TradingStatus | ResyncBegan | ResyncEnded
