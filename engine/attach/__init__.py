@@ -1,5 +1,5 @@
-"""A running engine's shared memory, read-only, in another process: what the page and the
-metrics are made of.
+"""A running engine's shared memory, read-only, in another process: the source of page and
+metrics.
 
-The engine hands over descriptors once; from then on it does nothing for who reads.
+The engine hands over descriptors once, and has no further work for its readers.
 """

@@ -16,9 +16,9 @@ class Attachment:
         self._engine: AttachedEngine | None = None
 
     def engine(self) -> AttachedEngine | None:
-        """The running engine; None while there is none.
+        """The running engine; None if there is none.
 
-        Raises ConfigError for one of another version.
+        Raises ConfigError for an engine of another version.
         """
         if self._engine is not None and not self._engine.is_alive:
             self.close()
@@ -28,7 +28,7 @@ class Attachment:
         return self._engine
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Detach from the engine."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None

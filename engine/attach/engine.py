@@ -53,10 +53,11 @@ class AttachedEngine:
 
     @classmethod
     def open(cls, control_path: Path, deadline_s: float = ANSWER_DEADLINE_S) -> "AttachedEngine":
-        """Attach to the engine behind a control socket, which has so long to answer.
+        """Attach to the engine behind a control socket, which has `deadline_s` seconds to
+        answer.
 
-        Raises NobodyListens when there is none, ConfigError for one of another version, or
-        with why it cannot answer.
+        Raises NobodyListens if there is no engine. Raises ConfigError for an engine of
+        another version, and with the reason if it cannot answer.
         """
         socket = _identity(control_path)
         answer, descriptors = ask_shared(control_path, {"command": "status"}, deadline_s)
@@ -81,7 +82,7 @@ class AttachedEngine:
         return not is_readable(self._pidfd) and self._is_there()
 
     def close(self) -> None:
-        """Give the memory back; nothing may be read afterwards."""
+        """Unmap the memory; nothing may be read afterwards."""
         os.close(self._pidfd)
         for segment in self._segments.values():
             segment.close()
@@ -115,12 +116,12 @@ class AttachedEngine:
         return wire if self.view.trading is None else wire | self.view.trading.histograms
 
     def children(self) -> dict[str, int | None]:
-        """Process id of each child; None of one that does not run."""
+        """The process id of each child; None for one that does not run."""
         return {child: self.supervisor.get(f"{child} pid") or None for child in self.identity.children}
 
 
 def _identity(socket_path: Path) -> tuple[int, int, int] | None:
-    """What tells a socket from others at the same path; None when there is none."""
+    """Distinguishes a socket from others at the same path; None if there is none."""
     try:
         found = socket_path.stat()
     except OSError:

@@ -1,4 +1,6 @@
-"""What the kernel says of a process: processor time, memory, descriptors (proc(5))."""
+"""Reads a process's usage of processor time, memory and descriptors from the kernel
+(proc(5)).
+"""
 
 import os
 from pathlib import Path
@@ -13,7 +15,7 @@ UTIME, STIME, THREADS, RSS_PAGES = 11, 12, 17, 21
 
 
 class ProcessUsage(Struct, frozen=True):
-    """What a process has used."""
+    """The resources that a process uses."""
 
     cpu_s: float
     """Processor time since its start, of the process and the kernel for it."""
@@ -23,7 +25,7 @@ class ProcessUsage(Struct, frozen=True):
 
 
 def usage_of(pid: int) -> ProcessUsage | None:
-    """What a process uses now; None when there is none."""
+    """The present usage of a process; None if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

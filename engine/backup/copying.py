@@ -37,7 +37,8 @@ class Copied(NamedTuple):
 
 
 def copy_state(state_dir: Path, directory: Path) -> Copied:
-    """Copy the state in `state_dir` into a new directory, which is there when it is whole.
+    """Copy the state in `state_dir` into a new directory, which appears only when it is
+    complete.
 
     Raises JournalUnusable or HistoryError for a state that cannot be read, ConfigError for
     a place that is taken or cannot be written.
@@ -66,11 +67,11 @@ def place_of(directory: Path) -> Path:
 
 @contextmanager
 def begun(place: Path) -> Iterator[Path]:
-    """The empty directory where a copy is made, beside its place; it is removed with what
-    is in it, unless it comes to its place within this block.
+    """Make the empty directory of a copy, beside its final place. It is removed with its
+    content unless it has been moved to its place by the end of this block.
 
-    Raises ConfigError when something else than the rest of an earlier copy is there, or
-    another command is making one, and OSError.
+    Raises ConfigError if something other than the rest of an earlier copy is there, or
+    another command is making a copy; and OSError.
     """
     unfinished = _unfinished_of(place)
     unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,8 +91,8 @@ def begun(place: Path) -> Iterator[Path]:
 
 
 def _hold(fd: int, unfinished: Path) -> None:
-    """Raise ConfigError for a directory that another command fills, or has given its name
-    meanwhile: it must neither be emptied nor removed.
+    """Lock the directory. Raises ConfigError if another command is filling it, or has
+    renamed it meanwhile: then it must be neither emptied nor removed.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +128,9 @@ def fill(state_dir: Path, unfinished: Path) -> Copied:
 
 
 def put_in_place(unfinished: Path, directory: Path) -> None:
-    """Give a whole copy its name; raises ConfigError for one that is taken, OSError."""
+    """Rename a whole copy to its final name. Raises ConfigError if the name is taken, and
+    OSError.
+    """
     _check_free(directory)
     _sync(unfinished)
     os.replace(unfinished, directory)

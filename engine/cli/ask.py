@@ -55,8 +55,8 @@ def summary_of(name: str) -> dict[str, Any]:
 
 
 def summary_at(control_path: Path) -> dict[str, Any]:
-    """The same of the engine behind a control socket; NobodyListens when there is none, and
-    LayoutMismatch, KeyError or ValueError when it is of another version.
+    """The summary of the engine behind a control socket. Raises NobodyListens if there is
+    none, and LayoutMismatch, KeyError or ValueError for an engine of another version.
     """
     answer, descriptors = ask_shared(control_path, {"command": "status"})
     try:
@@ -100,7 +100,9 @@ def why_silent(name: str) -> str:
 
 
 def nobody(name: str, otherwise: str = "") -> str:
-    """That no engine of this name runs, and which others do, or `otherwise`: a sentence."""
+    """A sentence: no engine of this name runs, and which others do, or `otherwise` if none
+    does.
+    """
     others = RunDirectory(name).others()
     if not others:
         return f"no engine named {name} is running{otherwise}"

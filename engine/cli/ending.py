@@ -23,8 +23,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def end_signals() -> list[signal.Signals]:
-    """The signals that ask for an end; not a hangup that who started the process has put
-    off, as nohup does.
+    """The signals that ask for an end. A hangup is not among them if the process was
+    started with it ignored, as by nohup.
     """
     return [each for each in SIGNALS if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
 
@@ -34,7 +34,7 @@ class StartInterrupted(KeyboardInterrupt):
 
 
 class StopSignals:
-    """The signals that ask for a clean end, and whom to tell of one."""
+    """Handles the signals that ask for a clean end."""
 
     def __init__(self) -> None:
         # What a signal calls; None before there is a supervisor, and after it has ended.
@@ -90,6 +90,8 @@ class StopSignals:
 
 
 def last_words(text: str) -> None:
-    """Write a line to the log, and wait a moment until it is out: the process ends next."""
+    """Write a line to the log, and wait a moment until it is written: the process ends
+    next.
+    """
     write_line(text)
     drain_log()

@@ -19,8 +19,7 @@ LEAVE_MARGIN_S: Final = 2.0  # more, for a thread that keeps the interpreter's l
 
 
 class _Left:
-    """What is known of strategy code that ran in this process and may have left something
-    behind."""
+    """What strategy code in this process may have left running."""
 
     # Writes a last line to the log and waits until it is out; None while no strategy's code
     # has run.
@@ -28,8 +27,7 @@ class _Left:
 
 
 def expect_leftovers(say: Callable[[str], None]) -> None:
-    """Give `leave` a deadline from now on; `say` writes the line that tells of a late
-    end."""
+    """Give `leave` a deadline from now on; `say` writes the line that reports a late end."""
     _Left.say = say
 
 

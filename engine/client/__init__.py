@@ -1,4 +1,4 @@
-"""The engine in a program of one's own: opened, asked and traded with by `await`.
+"""The engine inside the user's own program: opened, queried and traded with by `await`.
 
 Runs in the user's process; owns the handlers that the program registered.
 """

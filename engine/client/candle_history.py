@@ -1,7 +1,7 @@
-"""Kraken's candles by REST, for a program that asks for more than the feeds have told.
+"""Kraken's candles by REST, for a program that asks for more than the feeds have delivered.
 
-One call of a pair and interval tells 720, whatever is asked for; who asks meanwhile shares
-its answer, and for a few seconds after.
+One call returns 720 candles of a pair and interval, however many are needed. Concurrent
+requests for the same ones share its answer, which is kept for a few seconds.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class CandleHistory:
             task.exception()  # those who asked may have gone: that it failed is then no news
 
     async def close(self) -> None:
-        """Cancel what is under way, and close the connections."""
+        """Cancel calls in progress, and close the connections."""
         for asking in list(self._asking.values()):
             asking.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
@@ -113,9 +113,10 @@ def _told(answer: Answer) -> list[Candle]:
 
 
 def suffices(told: Sequence[Candle], count: int, *, is_live: bool, now: WallNs) -> bool:
-    """Whether what the feeds have told needs nothing of REST: as many candles as are asked
-    for, of which no trade is missing. While the feed does not serve the pair, the newest
-    must be of the present interval, and whole."""
+    """Whether the feed's candles suffice without REST: as many as requested, with no trade
+    missing. While the feed does not serve the pair, the newest must be whole and of the
+    present interval.
+    """
     if len(told) < count or not all(candle.is_whole for candle in told[:-1]):
         return False
     newest = told[-1]
@@ -123,8 +124,8 @@ def suffices(told: Sequence[Candle], count: int, *, is_live: bool, now: WallNs) 
 
 
 def joined(told: Sequence[Candle], by_rest: Sequence[Candle]) -> list[Candle]:
-    """What the feeds have told, and what REST adds to it: a candle of which trades are
-    missing is REST's.
+    """Merge the feed's candles with those of REST, which replace candles with missing
+    trades.
     """
     candles = {candle.interval_begin: candle for candle in told}
     for candle in by_rest:

@@ -235,8 +235,9 @@ class Engine:
         await asyncio.wrap_future(self._end_run())
 
     def _ended(self) -> None:
-        """The supervisor has ended, be it by itself, by `close`, or because its loop ends:
-        so do the venue, the name and all that waits."""
+        """Handle the end of the supervisor, whatever caused it: end the venue, release the
+        name, and wake all waiting calls.
+        """
         if self._ending is not None or self._running is None or self._supervisor is None:
             return
         self._last_summary = self._supervisor.summary()
@@ -286,16 +287,16 @@ class Engine:
         return tuple(self._told.context.symbols)
 
     async def subscribe(self, symbol: str, channels: Iterable[str] | None = None, *, timeout_s: float = 10.0) -> None:
-        """Follow a pair from now on, or further channels of it, and wait until Kraken has
-        confirmed that: book, trade, ticker, candle; without `channels` those that the
-        configuration follows.
+        """Follow a pair, or further channels of it, and wait until Kraken has confirmed
+        them: book, trade, ticker, candle; without `channels` those that the configuration
+        follows.
 
-        What is followed already stays as it is. From then on the pair is like one from the
-        start: it is subscribed again after every lost connection, REST stands behind it, it
-        can be traded. Raises CallError for a name that Kraken does not list, a channel that
-        there is not, or more pairs than `feed.pairs_added_max`; NotAvailable when Kraken
-        has not answered after `timeout_s`: then it stays wanted, and comes when Kraken can
-        be reached.
+        Channels that are already followed are unaffected. From then on the pair is treated
+        like one from the start: it is subscribed again after every lost connection, has
+        REST as its second source, and can be traded. Raises CallError for a name that
+        Kraken does not list, an unknown channel, or more pairs than `feed.pairs_added_max`.
+        Raises NotAvailable if Kraken has not answered within `timeout_s`; the subscription
+        then stays requested, and is made as soon as Kraken can be reached.
         """
         program, context = self._live, self._told.context
         symbol = context.following.subscribe(symbol, channels)
@@ -311,11 +312,11 @@ class Engine:
                          lambda: f"{symbol} stays wanted, but Kraken has not confirmed its subscription")  # fmt: skip
 
     async def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> None:
-        """Follow a pair, or these channels of it, no more. Handlers of feed_state are told;
-        open orders are untouched.
+        """Stop following a pair, or these channels of it; channels that are not followed
+        are ignored. Handlers of feed_state are called; open orders are untouched.
 
-        Kraken is asked for it for as long as a strategy of this engine follows it. What is
-        not followed is left out. Raises CallError for a name that is no pair of this run.
+        Kraken's subscription lasts while a strategy of this engine follows it. Raises
+        CallError for a name that is not a pair of this run.
         """
         self._live.context.following.unsubscribe(symbol, channels)
 
@@ -324,13 +325,13 @@ class Engine:
     async def book(
         self, symbol: str, *, rest: bool = False, age_s_max: float | None = None, timeout_s: float = 10.0
     ) -> BookTop:
-        """The newest verified book of a pair; waits for the first one, and while the pair
+        """The newest verified book of a pair. Waits for the first one, and while the pair
         is in doubt.
 
-        `rest`: or, while the WebSocket does not serve the pair, the one that REST told,
-        which no checksum verifies; its `source` says so. `age_s_max`: not one that was last
-        known to be true longer ago than this. Raises NotAvailable after `timeout_s`,
-        CallError for a pair that is not followed.
+        `rest`: accept an unverified book of REST while the WebSocket does not serve the
+        pair; its `source` says so. `age_s_max`: accept no book that was last confirmed
+        longer ago than this. Raises NotAvailable after `timeout_s`, CallError for a pair
+        that is not followed.
         """
         context = self._followed(symbol, Channel.BOOK).context
         check_seconds("age_s_max", age_s_max)
@@ -365,12 +366,12 @@ class Engine:
         self, symbol: str, *, interval_min: int = 1, count: int = 200, timeout_s: float = 10.0
     ) -> Sequence[Candle]:
         """The last candles of a pair, oldest first, at most `count`, which is at most 720;
-        the last one may be forming. Intervals without trades have none.
+        the last one may still be forming. An interval without trades has no candle.
 
-        Those that are made of the pair's trades, for the intervals of
-        `feed.candle_intervals_min`, come at once. What they lack, and other intervals, is
-        asked of Kraken's REST, within its pace. Raises NotAvailable when there is nothing
-        after `timeout_s`, CallError for an interval that Kraken does not offer.
+        Candles made of the pair's trades, for the intervals of `feed.candle_intervals_min`,
+        are returned at once. Missing ones, and other intervals, are requested from Kraken's
+        REST, within its rate limit. Raises NotAvailable if there is nothing after
+        `timeout_s`, CallError for an interval that Kraken does not offer.
         """
         context, intervals = self._followed(symbol, Channel.CANDLE).context, self.config.feed.candle_intervals_min
         if interval_min not in INTERVALS_MIN:
@@ -427,8 +428,9 @@ class Engine:
                                 lambda: f"no orders are taken: {context.trading.reason}")  # fmt: skip
 
     async def balance(self, asset: str, *, timeout_s: float = 10.0) -> Balance:
-        """One asset of the account; waits until Kraken has told the balances. All zero for
-        one that is not held."""
+        """One asset of the account; waits until Kraken has sent the balances. All zero for
+        an asset that is not held.
+        """
         context = self._live.context
         if not isinstance(asset, str):
             raise CallError(f"balance takes the name of an asset, such as USD, not {asset!r}")
@@ -440,9 +442,10 @@ class Engine:
         )
 
     def position(self, symbol: str) -> Position:
-        """What this program holds of a pair, also of one that it has given back: by its own
-        fills, and with `positions = "account"` what the account held at the start; see
-        `Position.is_known`."""
+        """What this program holds of a pair, also of one that it no longer follows: by its
+        own fills, and with `positions = "account"` what the account held at the start; see
+        `Position.is_known`.
+        """
         return self._known(symbol).context.position(symbol)
 
     @property
@@ -581,7 +584,7 @@ class Engine:
         return register if handler is None else register(handler)
 
     def off(self, event: str, handler: Function) -> None:
-        """Call a handler no more; CallError when it was not registered."""
+        """Remove a handler. Raises CallError if it was not registered."""
         if not self._told.handlers.remove(event, handler):
             raise CallError(f"{handler!r} is no handler of {event}; give the function that `on` was given")
 
@@ -599,7 +602,8 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints, and the program's handlers; after the end the
-        summary of the run."""
+        summary of the run.
+        """
         if self._supervisor is None:
             return {}
         summary = self._last_summary or self._supervisor.summary()
@@ -608,14 +612,17 @@ class Engine:
     # --- steps
 
     def _known(self, symbol: str) -> Program:
-        """The program; CallError for a pair that it neither follows nor has followed."""
+        """The program. Raises CallError for a pair that it neither follows nor has
+        followed.
+        """
         program = self._live
         is_known = isinstance(symbol, str) and program.context.knows(symbol)
         return program if is_known else self._followed(symbol)
 
     def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
-        """The program; CallError for a pair, or a channel of it, that it does not
-        follow."""
+        """The program. Raises CallError for a pair, or a channel of it, that it does not
+        follow.
+        """
         program = self._live
         if not isinstance(symbol, str) or symbol not in program.context.symbols:
             told = ", ".join(program.context.symbols) or "none"
@@ -626,8 +633,9 @@ class Engine:
         return program
 
     async def _when(self, value: Callable[[], T | None], event: str, timeout_s: float, missing: Callable[[], str]) -> T:
-        """What `value` returns, as soon as it is not None; it is asked again at each
-        event."""
+        """Wait until `value` returns something other than None, and return that. It is
+        called again after each event.
+        """
         program = self._live
         check_seconds("timeout_s", timeout_s)
         found = value()
@@ -648,14 +656,16 @@ class Engine:
         return found
 
     def _check_loop(self) -> None:
-        """Raise CallError on another loop, where nothing would be told of what was asked
-        for."""
+        """Raise CallError on an event loop other than the engine's, where no event would
+        arrive.
+        """
         if asyncio.get_running_loop() is not self._loop:
             raise CallError(ELSEWHERE)
 
     async def _until_known(self, symbol: object) -> None:
         """Wait a moment for a pair's rules and its first book, without which no order is
-        sent or amended; whatever is wrong with the symbol is said of the order."""
+        sent or amended. A wrong symbol is reported by the order itself.
+        """
         context = self._live.context
         if isinstance(symbol, str) and symbol in context.symbols:
 
@@ -666,8 +676,9 @@ class Engine:
                 await self._when(is_known, "book", ANSWER_S, lambda: "")
 
     async def _send(self, order: Order) -> Order:
-        """Wait for the router's first word of an order; raises OrderRefused when it is
-        no."""
+        """Wait for the router's first report of an order. Raises OrderRefused if the router
+        refused it.
+        """
         if order.state is OrderState.NEW:
             with suppress(TimeoutError):  # a router that starts again has not told yet
                 await order.until(lambda it: it.state is not OrderState.NEW, ANSWER_S)
@@ -683,8 +694,9 @@ class Engine:
 def _check_arguments(
     venue: object, symbols: object, strategies: object, venue_options: object, settings: object
 ) -> None:
-    """Raise ConfigError, or CallError for `strategies`, for an argument of `Engine.open`
-    that is of another kind."""
+    """Raise ConfigError, or CallError for `strategies`, if an argument of `Engine.open` has
+    a wrong type.
+    """
     if venue is not None and not isinstance(venue, str):
         raise ConfigError(f"venue is a text, such as 'local', not {venue!r}")
     if symbols is not None and (isinstance(symbols, str) or not isinstance(symbols, Iterable)):
@@ -700,7 +712,7 @@ def _check_arguments(
 
 
 def _differs(order: Order, asked: AmendOptions) -> bool:
-    """Whether an order shows another quantity or limit than an amend asked for."""
+    """Whether an order's quantity or limit differs from what an amend asked for."""
     terms = {"qty": order.qty, "limit": order.limit_price}
     return any(
         as_decimal(name, value) != terms[name] for name, value in asked.items() if name in terms and value is not None
@@ -712,7 +724,9 @@ def _young(age_s_max: float | None) -> str:
 
 
 def _candle_history(config: Config, supervisor: Supervisor) -> CandleHistory | None:
-    """REST's candles, within the program's share of the calls that Kraken allows."""
+    """A REST client for candles, within the program's share of the calls that Kraken
+    allows.
+    """
     if supervisor.rest_url is None:
         return None
     clock = SystemClock()
@@ -723,7 +737,7 @@ def _candle_history(config: Config, supervisor: Supervisor) -> CandleHistory | N
 
 
 class _Opening:
-    """An engine that is about to be opened: to be awaited, or entered."""
+    """An engine that is about to be opened, with `await` or `async with`."""
 
     def __init__(
         self,

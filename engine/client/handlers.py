@@ -73,7 +73,7 @@ class Registration:
         return self.task is not None and not self.task.done()
 
     def conduct(self, now: MonoNs) -> dict[str, Any]:
-        """Its counts, for the status."""
+        """Its counters, for the status."""
         return {
             "event": self.event,
             "symbol": self.symbol,
@@ -119,7 +119,7 @@ class Registrations:
         self._handlers[event] = [*self._handlers[event], registration]
 
     def remove(self, event: str, function: Function) -> bool:
-        """Forget a function; False when it was not registered for this event."""
+        """Remove a function; False if it was not registered for this event."""
         known = self._handlers[event] if event in EVENTS else []
         removed = [handler for handler in known if handler.function == function]
         if removed:
@@ -132,14 +132,17 @@ class Registrations:
         return bool(removed)
 
     def tell(self, event: str, what: Any, symbol: str | None = None) -> None:
-        """Call every handler of an event; those of one pair only when it is theirs."""
+        """Call every handler of an event; a handler of one pair only for that pair's
+        events.
+        """
         for handler in self._handlers[event]:
             if not handler.is_halted and (handler.symbol is None or handler.symbol == symbol):
                 self._tell(handler, what)
 
     def conduct(self) -> dict[str, dict[str, Any]]:
-        """Every handler's counts, by its name; those that were removed are counted as
-        one."""
+        """The counters of all handlers, by name; handlers that were removed are counted
+        together.
+        """
         now = self._clock.mono_ns()
         self._count_removed()
         handlers = [handler for known in self._handlers.values() for handler in known]
@@ -148,8 +151,8 @@ class Registrations:
         return {handler.name: handler.conduct(now) for handler in handlers}
 
     def begin_end(self, closers: Collection[asyncio.Task[Any] | None] = ()) -> None:
-        """The engine is about to end: what waits is dropped, and counted, and the calls
-        under way are canceled, except those of orders and fills.
+        """Prepare for the engine's end: drop and count waiting events and cancel running
+        calls, except those of orders and fills.
 
         `closers` are tasks that wait for the end themselves; they are left alone.
         """
@@ -159,8 +162,10 @@ class Registrations:
                 self._stop(handler, closers)
 
     async def end(self, closers: Collection[asyncio.Task[Any] | None] = ()) -> None:
-        """Wait until the handlers of orders and fills were told all that waits, no longer
-        than one call may take; drop and count the rest, and cancel what has not ended."""
+        """Wait until the handlers of orders and fills have received all waiting events, no
+        longer than one call may take. Drop and count the rest, and cancel calls that have
+        not ended.
+        """
         tasks = {handler.task for handler in self._all() if handler.task is not None and handler.is_served}
         tasks -= set(closers)
         if tasks:
@@ -178,14 +183,14 @@ class Registrations:
         yield from self._leaving
 
     def _free_name(self, event: str, function: Function) -> str:
-        """A name that no other handler has: two lambdas of one function are called the
-        same."""
+        """A name that no other handler has. Two lambdas of one function would otherwise
+        share one.
+        """
         name = f"{event} handler {getattr(function, '__qualname__', None) or repr(function)}"
         return free_name(name, {handler.name for handler in self._handlers[event]})
 
     def _count_removed(self) -> None:
-        """Add the counts of the handlers that were removed, once their last call has
-        ended."""
+        """Add the counters of removed handlers whose last call has ended."""
         leaving, self._leaving = self._leaving, []
         for handler in leaving:
             if handler.is_served or handler.began_at:
@@ -232,7 +237,7 @@ class Registrations:
             handler.task = asyncio.ensure_future(self._serve(handler, None))
 
     async def _serve(self, handler: Registration, answer: Awaitable[object] | None) -> None:
-        """Finish a call that has begun, then make those that wait."""
+        """Finish a call that has begun, then make the waiting ones."""
         handler.task = asyncio.current_task()  # an eager task runs before its creator knows it
         while answer is not None or handler.waiting:
             await self._call(handler, answer)

@@ -1,5 +1,6 @@
-"""A program as a strategy of the engine: hears everything, calls handlers, wakes those that
-wait."""
+"""A program as a strategy of the engine: receives all events, calls the handlers, and wakes
+waiting calls.
+"""
 
 import asyncio
 from collections import deque
@@ -18,7 +19,7 @@ FILLS_KEPT: Final = 1_000  # for `Engine.fills`; the history has them all
 
 
 class Program(Strategy):
-    """Everything that a program was told, and who waits for more of it."""
+    """Everything that a program has received, and the calls that wait for more of it."""
 
     rest_books: ClassVar[bool] = True  # for those who ask: as an event and a call of their own
     context: StrategyContext
@@ -42,7 +43,7 @@ class Program(Strategy):
                 self._waiting[event].remove(arrived)
 
     def wake_all(self) -> None:
-        """Wake everybody who waits, for the engine has ended."""
+        """Wake all waiting calls, because the engine has ended."""
         for order in self.context.orders if hasattr(self, "context") else ():
             order.tell_last()
         for event in tuple(self._waiting):

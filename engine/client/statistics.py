@@ -11,8 +11,9 @@ from msgspec import Struct
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
-    """The figures of a run so far. Counts are since its start; they go on when one of its
-    processes is started again."""
+    """The figures of a run so far. Counts are since its start, across restarts of its
+    processes.
+    """
 
     uptime_s: float
     """How long the run has lasted, in seconds."""

@@ -246,8 +246,8 @@ class CallQueue:
         self._refuse(call, reason, NO_ANSWER if is_in_doubt else NOT_SENT)
 
     def _learn_of_key(self, status: int, body: bytes) -> ErrorKind | None:
-        """Take what an answer tells of the key, a lockout or a nonce; returns the kind of
-        its error, None of one without.
+        """Apply what an answer says about the key, a lockout or a nonce; returns the kind
+        of its error, or None.
         """
         result = refusal_or_result(status, body)
         kind = result.meaning.kind if isinstance(result, RestRefusal) else None

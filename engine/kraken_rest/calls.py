@@ -59,7 +59,7 @@ class RestCalls:
         deadline_s: float = DEADLINE_S,
         urgency: Urgency = Urgency.TRUTH,
     ) -> RestRefusal | T:
-        """Kraken's answer, decoded, or the refusal with what it says of the outcome."""
+        """Kraken's answer, decoded, or the refusal with the outcome that it proves."""
         answer: asyncio.Future[RestRefusal | T] = asyncio.get_running_loop().create_future()
         call = RestCall(request, read, _into(answer), deadline_s=deadline_s, urgency=urgency)
         self._look_at_clock()
@@ -90,8 +90,8 @@ class RestCalls:
         self._now.set(self._clock.mono_ns(), self._clock.wall_ns())
 
     def _wake(self) -> None:
-        """Send what is due in the next turn of the event loop, since the caller may be in
-        the middle of something.
+        """Send what is due in the next turn of the event loop. Not at once: the caller may
+        be in the middle of an update.
         """
         if not self._is_woken:
             self._is_woken = True
@@ -131,7 +131,7 @@ class RestCalls:
 
 
 class _KeyFile:
-    """The key's file, for the queue."""
+    """The queue's access to the key's file."""
 
     def __init__(self, key: KeyLock, clock: Clock) -> None:
         self._key = key
@@ -164,7 +164,7 @@ def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
 
 
 def _tell_nobody() -> None:
-    """Of answers nobody but who asked is told."""
+    """The callback without a listener; does nothing."""
 
 
 def _into(answer: "asyncio.Future[Any]") -> Callable[[Any], None]:

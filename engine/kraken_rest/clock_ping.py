@@ -1,7 +1,7 @@
-"""One ping on a WebSocket of Kraken's, and what its pong tells of our clock.
+"""One ping on a WebSocket of Kraken's, and what its pong says about our clock.
 
 A pong of WebSocket v2 has the microseconds at which Kraken took the ping and answered it;
-REST tells whole seconds only.
+REST reports whole seconds only.
 """
 
 from typing import Final

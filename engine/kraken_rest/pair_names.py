@@ -15,8 +15,8 @@ PAUSE_NS_MAX: Final = 10 * NS_PER_S  # orders in doubt wait for the pairs' names
 
 
 def ask_pairs(calls: CallQueue, answered: Callable[[RestRefusal | RestPairs], None]) -> None:
-    """Ask for all pairs. Tokenized stocks are included if Kraken tells them; without them
-    the result holds the others.
+    """Request all pairs. Tokenized stocks are a second call; if that fails the result has
+    the other pairs.
     """
 
     def add_tokenized(pairs: RestRefusal | RestPairs) -> None:

@@ -105,8 +105,8 @@ class ClockOffset(NamedTuple):
 
 
 def clock_finding(offset: ClockOffset) -> Finding:
-    """The finding on our clock: orders carry a deadline by it, which Kraken compares with
-    its own.
+    """The finding about our clock, with which orders' deadlines are made; Kraken compares
+    them with its own.
     """
     certain_ns = offset.certain_ns
     if certain_ns < OFFSET_WARNING_NS:

@@ -32,7 +32,7 @@ REMEMBERED_CALLS: Final = 20  # of whose failures the quality of REST is made
 
 
 class Answer(NamedTuple):
-    """What REST told, and when that arrived."""
+    """An answer of REST, and when it arrived."""
 
     reply: Any
     received_at: MonoNs

@@ -79,8 +79,8 @@ class TokenSource:
 
     @property
     def token(self) -> str | None:
-        """The newest token, for requests on an established connection; None if there is
-        none that is certainly valid.
+        """The newest token, for requests on an established connection; None if no token is
+        certainly valid.
         """
         if self._token is None or self._age_ns() >= self._age_ns_max:
             return None
@@ -97,8 +97,8 @@ class TokenSource:
         return max(self._retry.at, self._refusals.at)
 
     def give(self, taker: Taker) -> None:
-        """Call `taker` with a token for a new connection, at once or when it has come; with
-        NoToken if there is none.
+        """Call `taker` with a token for a new connection, at once or when one has arrived;
+        with NoToken if none can be had.
         """
         self._is_wanted = True
         if self._takers is not None:
@@ -140,8 +140,8 @@ class TokenSource:
             self._retry.at = MonoNs(0)
 
     def anew(self) -> None:
-        """Request again, whatever was refused before: something has changed, such as the
-        key's permissions.
+        """Request again what was refused, because something has changed, such as the key's
+        permissions.
         """
         self._retry.anew()
         self._refusals.anew()

@@ -87,7 +87,7 @@ class Digest:
         return frozenset(self._lines)
 
     def add(self, notice: Notice) -> None:
-        """Keep a notice, in place of the oldest of its event where there are too many."""
+        """Keep a notice; with too many of its event, in place of the oldest of them."""
         lines = self._lines.setdefault(notice.event, deque())
         lines.append(notice)
         if len(lines) > LINES_PER_EVENT_MAX:

@@ -42,7 +42,7 @@ _MARKDOWN: Final = re.compile(r"([\\*_~`|<\[\]])")
 
 
 class Sender(Struct, frozen=True):
-    """Who tells: the head of each message."""
+    """The engine and the venue that a message is about; its head."""
 
     engine: str
     """Its name."""

@@ -62,9 +62,9 @@ class Mailbox:
             self._kept_since = now
 
     def next_message(self, now: MonoNs) -> Digest | None:
-        """What is to be sent now; None when nothing is due, or a message is under way.
+        """The message to send now; None if nothing is due, or one is in progress.
 
-        Its end must be told: by `was_told`, `was_not_taken` or `was_refused`.
+        Its outcome must be reported by `was_told`, `was_not_taken` or `was_refused`.
         """
         if self._under_way is not None or not self._waiting.count or now < self._paused_until:
             return None
@@ -82,7 +82,9 @@ class Mailbox:
         return self._begin() if self._waiting.count else None
 
     def was_told(self, summed: int) -> None:
-        """The target has taken the message, which told `summed` notices in a number only."""
+        """Record that the target has accepted the message, which reported `summed` notices
+        only as a number.
+        """
         told = self._end()
         self.messages += 1
         self.told += told.count

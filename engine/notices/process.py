@@ -102,7 +102,7 @@ class NoticeCounters:
         }
 
     def write(self, reports_missed: int, clock: Clock) -> None:
-        """Store what is true now."""
+        """Store the current counts."""
         self._counters.set("reports_missed", self._missed_before + reports_missed)
         for target in self._targets:
             name = target.config.name
@@ -113,7 +113,7 @@ class NoticeCounters:
 
 
 class EngineNotices:
-    """Looks at the engine, and tells the targets."""
+    """Watches the engine, and queues and sends notices to the targets."""
 
     def __init__(
         self,

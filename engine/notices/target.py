@@ -43,13 +43,15 @@ class Target:
         self.mailbox.put(notice, self._clock.mono_ns())
 
     def send_due(self) -> None:
-        """Begin to send what is due, if anything is."""
+        """Begin to send the due message, if any."""
         if (digest := self.mailbox.next_message(self._clock.mono_ns())) is not None:
             message = message_of(self.config, self._sender, digest)
             self._sending = asyncio.get_running_loop().create_task(self._send(message))
 
     async def flush(self, deadline_s: float) -> None:
-        """Send what is left, once, within the deadline; what is not taken then is lost."""
+        """Send the remaining notices, once, within the deadline; those not accepted by then
+        are lost.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self._end_sending()

@@ -56,7 +56,9 @@ class RunWatch:
     """Looks at one attached engine."""
 
     def __init__(self, engine: AttachedEngine, *, from_the_beginning: bool) -> None:
-        """`from_the_beginning`: tell what the rings hold already; else only what comes."""
+        """`from_the_beginning`: report what the rings already hold, too; otherwise only
+        what comes later.
+        """
         self._engine = engine
         view, supervisor = engine.view, engine.view.supervisor
         assert supervisor is not None
@@ -182,7 +184,7 @@ class ConnectionWatch:
 
 
 class StatusWatch:
-    """What the order router says of itself."""
+    """Watches the order router's status."""
 
     def __init__(self, *, from_the_beginning: bool) -> None:
         """`from_the_beginning`: that orders are taken at the first look already is news."""

@@ -32,7 +32,7 @@ class Content:
         self._told: dict[str, Any] = {}
 
     def look(self, at_s: float) -> None:
-        """Take a sample, and note what is true now."""
+        """Take a sample, and read the current values."""
         summary = self.engine.summary()
         pids = {ENGINE: self.engine.identity.pid, **self.engine.children()}
         usage = {name: usage_of(pid) if pid is not None else None for name, pid in pids.items()}
@@ -77,7 +77,9 @@ class Content:
         self.is_running = False
 
     def told(self, since: int, symbol: str, hop: str) -> dict[str, Any]:
-        """What the page is told; samples after number `since`, of one pair and latency."""
+        """The page's data: the current values, and the samples after number `since`, of one
+        pair and latency.
+        """
         symbols, hops = self._told.get("symbols", {}), self._told.get("hops", [])
         symbol = symbol if symbol in symbols else next(iter(symbols), "")
         hop = hop if hop in hops else next(iter(hops), "")

@@ -75,7 +75,7 @@ class Listing:
         return all(_is_live(self._session.feeds[symbol]) for symbol in self._symbols)
 
     def told(self) -> list[PairData]:
-        """What Kraken has told of the pairs, so far."""
+        """The pairs' data received so far."""
         return [event.pair for event in self._told.values()]
 
     def pairs(self) -> tuple[PairSpec, ...]:
@@ -83,7 +83,7 @@ class Listing:
         return tuple(self._spec(symbol) for symbol in self._symbols)
 
     def asset_decimals(self) -> Mapping[str, int]:
-        """The decimals of balances, of each currency whose are known."""
+        """The decimals of balances, of each currency for which they are known."""
         found: dict[str, int] = {}
         for event in self._told.values():
             base, _, quote = event.pair.symbol.partition("/")
@@ -145,7 +145,7 @@ class _Pair:
         return (book.price_decimals, book.qty_decimals) == (pair.price_decimals, pair.qty_decimals)
 
     def catch_up(self) -> None:
-        """Take the book as it is there now."""
+        """Apply the present book."""
         if self.is_behind and self.is_open:
             self.is_behind = False
             self.mirror.update(dict(self.feed.book.bids.levels()), dict(self.feed.book.asks.levels()))
@@ -159,7 +159,7 @@ class _Pair:
 
 
 class Follower:
-    """Keeps the markets of a venue at what Kraken tells."""
+    """Updates the markets of a venue from Kraken's events."""
 
     def __init__(self, session: PublicSession, listing: Listing, core: VenueCore, depth: int) -> None:
         """`core` is open, and its pairs are those of the listing, which the session follows

@@ -68,7 +68,9 @@ async def serve_paper(
 
 
 class _Kraken:
-    """The connection, and who is told what comes: the listing first, then the follower."""
+    """The connection to Kraken; passes its events first to the listing, then to the
+    follower.
+    """
 
     def __init__(self, symbols: tuple[str, ...], url: str, ca_file: str | None) -> None:
         self._url = url

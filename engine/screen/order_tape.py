@@ -64,14 +64,14 @@ class ShownOrder(Struct, frozen=True):
 
 
 class ShownFill(Struct, frozen=True):
-    """One fill, and whose it is."""
+    """One fill with its strategy."""
 
     strategy: str
     fill: Fill
 
 
 def shown_report(strategy: str, report: OrderReport) -> ShownOrder:
-    """An order as its newest report tells it."""
+    """An order from its newest report."""
     ticks = report.limit_price_ticks
     return ShownOrder(
         key=report.key,
@@ -90,7 +90,7 @@ def shown_report(strategy: str, report: OrderReport) -> ShownOrder:
 
 
 def shown_row(row: Mapping[str, Any]) -> ShownOrder:
-    """An order as the router's answer to `orders` tells it."""
+    """An order from the router's answer to `orders`."""
     limit = row["limit_price"]
     return ShownOrder(
         key=row["id"],
@@ -109,7 +109,7 @@ def shown_row(row: Mapping[str, Any]) -> ShownOrder:
 
 
 class OrderTape:
-    """What the report rings of all strategies have told."""
+    """Orders and fills from the report rings of all strategies."""
 
     def __init__(self, rings: Mapping[str, Memory]) -> None:
         """`rings`: the report ring of each strategy."""
@@ -132,7 +132,7 @@ class OrderTape:
         return sum(records.unreadable for records in self._records.values())
 
     def poll(self) -> None:
-        """Read what is new."""
+        """Read new reports."""
         left = RECORDS_A_LOOK_MAX
         for name, reader in self._readers.items():
             while left > 0 and (records := reader.poll_many(RECORDS_AT_ONCE)):
@@ -150,8 +150,9 @@ class OrderTape:
         return not self._is_whole or others != open_count - own_count
 
     def told_orders(self, rows: Iterable[Mapping[str, Any]], asked_at: WallNs) -> None:
-        """Take over the router's answer to a question that was asked at `asked_at`; what a
-        report has told since stays."""
+        """Apply the router's answer to a question asked at `asked_at`; newer reports are
+        kept.
+        """
         self.poll()
         told = {row["id"]: shown_row(row) for row in rows}
         newer = {

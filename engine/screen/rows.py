@@ -242,7 +242,7 @@ def rounded(amount: Decimal) -> str:
 
 
 def holdings(summary: Summary) -> Sequence[tuple[str, Decimal | None, Decimal | None]]:
-    """(pair, quantity, average price) of what is held; None for what nobody knows, as with
+    """(pair, quantity, average price) of what is held; None for what is unknown, as with
     positions = "account".
     """
     return [
