@@ -221,7 +221,7 @@ class NoticesLaunch(Struct, frozen=True, kw_only=True):
 class News(Struct, frozen=True):
     """One datagram from a child to the supervisor."""
 
-    kind: str
+    kind: Literal["refused", "fatal"]
     """refused: a subscription was refused for good. fatal: the child cannot run as it is
     configured.
     """

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -35,8 +35,7 @@ class VenueReady(msgspec.Struct):
 class VenuePlan(Struct, frozen=True):
     """Which built-in exchange to start."""
 
-    kind: str
-    """LOCAL or PAPER."""
+    kind: Literal["local", "paper"]
     options: tuple[str, ...]
     """Of `engine venue`."""
 

@@ -1,5 +1,7 @@
 """Events that every session of Kraken's WebSocket reports, whatever its channels are."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from engine.kraken.connection.messages import Notice
@@ -15,14 +17,17 @@ class SystemChanged(Struct, frozen=True, gc=False):
     notices: tuple[Notice, ...]
 
 
+Misunderstanding = Literal["malformed", "unknown", "refused"]
+"""`refused` is an error that belongs to no subscription."""
+
+
 class FrameNotUnderstood(Struct, frozen=True, gc=False):
     """A frame was counted and skipped.
 
-    `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
-    Reported rarely, counted always.
+    Every such frame is counted, but only some are reported.
     """
 
-    kind: str
+    kind: Misunderstanding
     detail: str
     frame: bytes
     """Its first bytes."""

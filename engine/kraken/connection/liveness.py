@@ -7,7 +7,7 @@ such frame. Nor do heartbeats prove that requests arrive: a ping that is not ans
 the connection, whatever else comes.
 """
 
-from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, silence_text
+from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, Misunderstanding, silence_text
 from engine.units import NS_PER_S, MonoNs
 
 PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
@@ -128,7 +128,7 @@ class Oddities:
             self._unknown_seen.add(name)
         return events
 
-    def report(self, kind: str, detail: str, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
+    def report(self, kind: Misunderstanding, detail: str, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
         """The event, unless one of this kind was reported just now."""
         if now < self._report_at.get(kind, now):
             return ()

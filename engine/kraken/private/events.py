@@ -1,6 +1,7 @@
 """What the two private sessions report, beside the facts of `engine.orders.venue_facts`."""
 
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -57,15 +58,16 @@ class AnswerRow(Struct, frozen=True, gc=False):
         return self.meaning.outcome if self.meaning else None
 
 
+RequestKind = Literal["add", "amend", "cancel", "batch_add", "batch_cancel", "dead_man", "dead_man_off"]
+"""`dead_man` arms or refreshes the dead man's switch, `dead_man_off` disables it."""
+
+
 class Purpose(Struct, frozen=True, gc=False):
     """What a request is about; it travels with the request and is returned with its reply
     or loss.
     """
 
-    what: str
-    """add, amend, cancel, batch_add, batch_cancel, dead_man, or dead_man_off, which sets
-    the switch to off.
-    """
+    kind: RequestKind
     keys: tuple[str, ...] = ()
     """The engine's ids of its orders, in the order in which they were sent."""
     deadline: WallNs = WallNs(0)

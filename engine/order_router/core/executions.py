@@ -194,10 +194,10 @@ class AccountFacts:
         """True if the rate count that came with a row of this order includes all requests:
         none is under way except the one that created the order, whose reply may come later.
         """
-        costly = [each.purpose for each in self._websocket.session.pending if each.purpose.what not in FREE]
+        costly = [each.purpose for each in self._websocket.session.pending if each.purpose.kind not in FREE]
         if not costly:
             return True
-        return order is not None and len(costly) == 1 and (costly[0].what, costly[0].keys) == ("add", (order.key,))
+        return order is not None and len(costly) == 1 and (costly[0].kind, costly[0].keys) == ("add", (order.key,))
 
     def _end_balances(self) -> None:
         if self._assets is not None:

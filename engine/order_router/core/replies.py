@@ -114,24 +114,24 @@ class OrderReplies:
 
     def take(self, answer: Answer) -> None:
         """Take the reply to one of our requests, by either route."""
-        purpose, what, error = answer.purpose, answer.meaning, answer.error or ""
+        purpose, meaning, error = answer.purpose, answer.meaning, answer.error or ""
         if purpose is None:
             return
         self._rates.answered(answer.time_in or self._kraken.least())
-        if what is not None and what.kind is ErrorKind.RATE_LIMIT:
+        if meaning is not None and meaning.kind is ErrorKind.RATE_LIMIT:
             self._note_rate_limit(purpose.keys)
-        match purpose.what:
+        match purpose.kind:
             case "add":
-                self._on_add(purpose.keys[0], answer.order_id, error, what)
+                self._on_add(purpose.keys[0], answer.order_id, error, meaning)
             case "batch_add":
-                self._on_batch(purpose.keys, error, what, answer.rows)
+                self._on_batch(purpose.keys, error, meaning, answer.rows)
             case "amend":
                 if self._is_pending(purpose):
-                    self._on_amend(purpose.keys[0], answer.success, error, what, answer.time_in)
+                    self._on_amend(purpose.keys[0], answer.success, error, meaning, answer.time_in)
             case "cancel" | "batch_cancel":
-                self._on_cancel(purpose.keys, answer.success, error, what)
+                self._on_cancel(purpose.keys, answer.success, error, meaning)
             case "dead_man" | "dead_man_off" as name:
-                kind = what.kind if what is not None else ErrorKind.TRANSPORT
+                kind = meaning.kind if meaning is not None else ErrorKind.TRANSPORT
                 self._dead_man.answered(answer.success, error, kind, is_off=name == "dead_man_off")
 
     def doubt(self, key: str, why: str) -> None:
@@ -169,12 +169,12 @@ class OrderReplies:
             self._failed()
         self._dead_man.refresh_soon()
 
-    def _on_add(self, key: str, order_id: str | None, error: str, what: Meaning | None) -> None:
+    def _on_add(self, key: str, order_id: str | None, error: str, meaning: Meaning | None) -> None:
         at = self._now.wall
-        if what is not None and what.outcome is not Outcome.NOT_PLACED and not self._is_others(key, what):
-            self.doubt(key, what.sentence(error))
-        elif what is not None:
-            self._records.commit(self._blotter.on_rejected(key, what.refusal(error), at))
+        if meaning is not None and meaning.outcome is not Outcome.NOT_PLACED and not self._is_others(key, meaning):
+            self.doubt(key, meaning.sentence(error))
+        elif meaning is not None:
+            self._records.commit(self._blotter.on_rejected(key, meaning.refusal(error), at))
         elif order_id:
             if records := self._blotter.on_acknowledged(key, order_id, at):
                 self._records.commit(records)
@@ -184,15 +184,15 @@ class OrderReplies:
         else:
             self.doubt(key, "the answer does not name the order")
 
-    def _is_others(self, key: str, what: Meaning) -> bool:
+    def _is_others(self, key: str, meaning: Meaning) -> bool:
         """True if an order with this id is open that is not ours: the id is one that the
         user chose, and no order is sent twice.
         """
         order = self._blotter.get(key)
         is_chosen = order is not None and not is_made_here(key, order.sent_in_run)
-        return what.outcome is Outcome.ALREADY_PLACED and is_chosen
+        return meaning.outcome is Outcome.ALREADY_PLACED and is_chosen
 
-    def _on_batch(self, keys: Sequence[str], error: str, what: Meaning | None, rows: Sequence[AnswerRow]) -> None:
+    def _on_batch(self, keys: Sequence[str], error: str, meaning: Meaning | None, rows: Sequence[AnswerRow]) -> None:
         """Take each row as the reply for one order. An order without a row is in doubt,
         unless the whole batch was refused.
         """
@@ -200,8 +200,8 @@ class OrderReplies:
             if index < len(rows):
                 row = rows[index]
                 self._on_add(key, row.order_id, row.error or "", row.meaning)
-            elif what is not None and not rows:
-                self._on_add(key, None, error, what)
+            elif meaning is not None and not rows:
+                self._on_add(key, None, error, meaning)
             else:
                 self.doubt(key, "the answer to the batch says nothing of this order")
 
@@ -212,18 +212,18 @@ class OrderReplies:
         order = self._blotter.open.get(amend.keys[0])
         return order is not None and order.pending == "amend" and order.amend_deadline == amend.deadline
 
-    def _on_amend(self, key: str, success: bool, error: str, what: Meaning | None, kraken_time: WallNs) -> None:
+    def _on_amend(self, key: str, success: bool, error: str, meaning: Meaning | None, kraken_time: WallNs) -> None:
         at = self._now.wall
         if success:
             self._records.commit(self._blotter.on_amended(key, at, kraken_time))
-        elif what is None or what.outcome is Outcome.UNKNOWN:
+        elif meaning is None or meaning.outcome is Outcome.UNKNOWN:
             self._resolver.settle(key)
         else:
-            self._records.commit(self._blotter.on_request_refused(key, "amend", what.refusal(error), at))
-            if what.outcome is Outcome.NOT_OPEN:
+            self._records.commit(self._blotter.on_request_refused(key, "amend", meaning.refusal(error), at))
+            if meaning.outcome is Outcome.NOT_OPEN:
                 self._resolver.settle(key)
 
-    def _on_cancel(self, keys: Sequence[str], success: bool, error: str, what: Meaning | None) -> None:
+    def _on_cancel(self, keys: Sequence[str], success: bool, error: str, meaning: Meaning | None) -> None:
         if success:
             if self._gate.feed_reason:  # no execution will tell of the end
                 for key in keys:
@@ -232,16 +232,16 @@ class OrderReplies:
         for key in keys:
             if key not in self._blotter.open:
                 continue
-            if what is not None and what.outcome is Outcome.NOT_OPEN:
+            if meaning is not None and meaning.outcome is Outcome.NOT_OPEN:
                 self._resolver.settle(key)  # ended already or not open yet: only its state tells which
-            elif what is not None and what.kind is ErrorKind.RATE_LIMIT:
+            elif meaning is not None and meaning.kind is ErrorKind.RATE_LIMIT:
                 self._cancels.retry(key, RATE_LIMITED_RETRY_NS)
             else:
                 log.warning("cancel refused", id=key, error=error)
 
     def _in_doubt(self, purpose: Purpose, why: str) -> None:
         """Take the loss of a request's reply."""
-        match purpose.what:
+        match purpose.kind:
             case "add" | "batch_add":
                 for key in purpose.keys:
                     self.doubt(key, why)

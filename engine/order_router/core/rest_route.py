@@ -169,7 +169,7 @@ class RestRoute:
             self._failed(purpose, answer)
             return
         self._breaker.succeeded()
-        if purpose.what == "batch_add":
+        if purpose.kind == "batch_add":
             self._answered(_answer(purpose, rows=tuple(answer)))
         else:
             self._answered(_answer(purpose, order_id=answer.order_ids[0] if answer.order_ids else None))
@@ -240,8 +240,8 @@ class RestRoute:
             self._breaker.succeeded()  # it refuses the request, and could be asked
         self._refuse(purpose, refusal.error, refusal.meaning)
 
-    def _refuse(self, purpose: Purpose, error: str, what: Meaning) -> None:
-        self._answered(Answer(req_id=None, purpose=purpose, method="", success=False, error=error, meaning=what))
+    def _refuse(self, purpose: Purpose, error: str, meaning: Meaning) -> None:
+        self._answered(Answer(req_id=None, purpose=purpose, method="", success=False, error=error, meaning=meaning))
 
 
 def _answer(purpose: Purpose, *, order_id: str | None = None, rows: tuple[Any, ...] = ()) -> Answer:

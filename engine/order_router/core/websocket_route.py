@@ -27,7 +27,7 @@ class WebSocketRoute:
     def amending(self) -> set[str]:
         """The orders with an amend that waits for its reply."""
         purposes = (request.purpose for request in self.session.requests.values())
-        return {key for purpose in purposes if purpose.what == "amend" for key in purpose.keys}
+        return {key for purpose in purposes if purpose.kind == "amend" for key in purpose.keys}
 
     def send(self, method: str, purpose: Purpose, build: Callable[[str, int], bytes]) -> bool:
         """Send a request; False if no byte of it was sent, and then no reply will come."""
