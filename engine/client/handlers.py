@@ -61,7 +61,7 @@ class Registration:
         # Raised too often, or was removed: not called any more.
         self.is_halted = False
         self.error_times: deque[MonoNs] = deque()
-        # What an async one is still to be told, and the task that tells it.
+        # The events that wait for an async handler, and the task that delivers them.
         self.waiting: deque[Any] = deque()
         self.task: asyncio.Task[None] | None = None
         # When its present call began; 0 between two.
@@ -98,7 +98,8 @@ class Registrations:
         # The counts of those that were removed; and those of them whose last call runs.
         self._removed = Registration("", print, None, REMOVED)
         self._leaving: list[Registration] = []
-        # The engine is about to end: async handlers are told of orders and fills alone.
+        # True when the engine is about to end: async handlers receive only orders and
+        # fills.
         self._is_ending = False
 
     def add(self, event: str, function: Function, symbol: str | None) -> None:
@@ -115,7 +116,7 @@ class Registrations:
                 f"a handler of {event} is called, and nothing asks what {function!r} would yield: leave yield out"
             )
         registration = Registration(event, function, symbol, self._free_name(event, function))
-        # Another list: an event that is being told now is not told to it.
+        # A new list: an event that is being delivered now does not reach the new handler.
         self._handlers[event] = [*self._handlers[event], registration]
 
     def remove(self, event: str, function: Function) -> bool:

@@ -31,7 +31,8 @@ async def examine_machine(config: Config, clock: Clock) -> list[Finding]:
         return [*findings, Finding("key", Level.WARNING, f"not asked: {config.venue.rest_url} cannot be reached")]
     account = configured_account(config, credentials)
     examined = await examine_account(account, (), clock, with_balances=False, each_permission=True)
-    # The public WebSocket has told the clock already, as finely as the private one does.
+    # The public WebSocket has already measured the clock, as precisely as the private one
+    # would.
     known = {finding.name for finding in network.findings}
     return findings + [row for row in examined.findings if row.name not in known or row.level is not Level.OK]
 

@@ -42,7 +42,7 @@ class RestCalls:
         self._look_at_clock()
         self.queue = _queue_of(rest.key, clock, self._now)
         self.queue.on_put = self._wake
-        # Called behind each answer, once whoever asked has it.
+        # Called after each answer has been passed to its caller.
         self.on_answered: Callable[[], None] = _tell_nobody
         self._latency = latency
         # Carries an exception of an `answered` callback: a fault of ours, after which

@@ -40,7 +40,7 @@ TOLD_BY_OTHERS: Final = (
     "actor died", "actor gives no sign of life", "callback raised", "strategy ended", "strategy halted",
     "strategy hangs", "trading halted",
 )  # fmt: skip
-# States of orders that were told no: the event, and who said it.
+# States of orders that were not accepted: the event, and who refused.
 NOS: Final[dict[OrderState, Told]] = {
     OrderState.REJECTED: ("rejected", "Kraken rejected"),
     OrderState.REFUSED: ("refused", "the order router refused"),
@@ -154,12 +154,12 @@ class ConnectionWatch:
         self._name = name
         self._counters = counters
         self._supervisor = supervisor
-        # Losses that were seen, and that were told.
+        # Numbers of losses seen, and reported.
         self._seen = self._told = 0 if from_the_beginning else counters.get("disconnects")
-        # When the last loss was seen, and the looks until it is told.
+        # When the last loss was seen, and the number of looks until it is reported.
         self._lost_at = MonoNs(0)
         self._looks_left = 0
-        # Whether a loss was told, and not its end.
+        # True between the report of a loss and that of its end.
         self._is_lost = False
 
     def look(self, now: MonoNs) -> Iterator[Told]:

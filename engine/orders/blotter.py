@@ -369,9 +369,9 @@ class Blotter:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
-        # Of an open order an older row would undo an amend that was reported already: it
-        # counts only where it shows the amend that is in doubt. An ended order is told as
-        # it was at its end, with an amend whose reply and report were both lost.
+        # For an open order an older row would undo an amend that was already reported: it
+        # counts only if it shows the amend in doubt. The row of an ended order shows its
+        # final terms, including an amend whose reply and report were both lost.
         is_current = is_newer or found.status in OVER_AT_REST or order.state is S.UNKNOWN
         if is_current or self._shows_amend(order, found):
             records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
@@ -1185,9 +1185,9 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         cl_ord_id=record.cl_ord_id,
         userref=record.userref,
         order_id=record.order_id,
-        # What a closing order of ours has filled already was told by nobody yet, and is
-        # asked for; of an order that is not ours, or that the journal has forgotten, it was
-        # another's.
+        # The fills so far of a closing order of ours have not been reported, and are asked
+        # for. Those of an order that is not ours, or that the journal has forgotten, do not
+        # count.
         filled_before=QtyLots(0) if record.parent else record.filled,
         filled_at_venue=record.filled,
         submitted_at=record.at,

@@ -130,7 +130,8 @@ class _Open:
         ):
             return None
         left = order.qty - order.filled - order.filled_before
-        # Also of one that waits for its trigger: it may have fired, which nobody tells.
+        # Also for an order that waits for its trigger: it may have fired, which is not
+        # reported.
         return intent.side == "buy", max(left, 0), order.limit_price or 0
 
 

@@ -100,7 +100,7 @@ class PrivateFeed:
         self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
         # Tokens that Kraken has refused one after the other.
         self._refusals = Retry(chance, first_ns=TOKEN_RETRY_NS)
-        # Connections and failures to connect that the router was told of.
+        # The numbers of connections, and of failures to connect, that the router knows of.
         self._connects_told = 0
         self._failures_told = 0
         # Set once the connection is there.

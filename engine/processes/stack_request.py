@@ -64,8 +64,8 @@ class StackRequests:
         number = _TGKILL.get(platform.machine())
         if not thread_id or number is None or now - watched_at < self._after_ns:
             return False
-        # A strategy that waits in an async callback keeps nobody up: the thread is in the
-        # newest one.
+        # A strategy that waits in an async callback does not block the thread, which is in
+        # the newest callback.
         began = max((self._words.callback(strategy)[0] for strategy in self._strategies), default=MonoNs(0))
         if not began or began == self._asked_for or now - began < self._after_ns or self._ended.poll(0):
             return False

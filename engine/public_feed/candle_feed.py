@@ -81,13 +81,13 @@ class _Pair:
         self.candles = Candles(intervals_min, history=history, counts=counts)
         self.price_decimals = 0
         self.qty_decimals = 0
-        # By interval: the begin of the latest that was told.
+        # By interval: the beginning of the latest candle published.
         self.newest: dict[int, int] = {}
         # Since when its trades are subscribed to, without their snapshot; the connection.
         self.served_from = MonoNs(0)
         self.connection = 0
-        # The price of the newest trade; and of each minute that is not over, the time and
-        # price of a later one of which only the ticker has told.
+        # The price of the newest trade; and for each minute that is not over, the time and
+        # price of a later trade that only the ticker has shown.
         self.last_ticks = 0
         self.told_by_ticker: dict[int, tuple[WallNs, Decimal]] = {}
 
@@ -442,7 +442,7 @@ class CandleFeed:
     def take_channel(self, candle: CandleData) -> None:
         """Keep a candle of the ohlc channel until its interval is over."""
         if self._session.connections != self._connections:
-            # What an earlier connection told last may not have been the last word.
+            # The last candle of an earlier connection may not have been its final version.
             self._connections = self._session.connections
             self._rows.clear()
         is_made = candle.interval in self._intervals and candle.symbol in self._index_of

@@ -66,7 +66,8 @@ class StrategyContext:
         self.venue_status = ""
         self.now: Callable[[], MonoNs] = clock.mono_ns
         self.wall_now: Callable[[], WallNs] = clock.wall_ns
-        # What the strategy follows of each pair, and what it was told last.
+        # The channels of each pair that the strategy follows, and the last data that it
+        # received.
         self.channels: dict[str, Channel] = {}
         self.books: dict[str, BookTop | None] = {}
         self.states: dict[str, FeedState] = {}
@@ -76,7 +77,7 @@ class StrategyContext:
         self.trade_records: dict[str, deque[bytes]] = {}
         self.candle_memory = CandleMemory()
         self._candle_intervals_min = candle_intervals_min
-        # None where nobody knows: in a replay.
+        # None in a replay, where it is unknown.
         self._freshness: dict[str, Freshness | None] = {}
         measure_ages_by(clock.mono_ns)
         self._orders = orders
@@ -102,7 +103,7 @@ class StrategyContext:
             self.pairs.setdefault(symbol, None)
             self._freshness[symbol] = freshness
         changed = channels ^ self.channels.get(symbol, NO_CHANNELS)
-        # What was told of a channel ends with it: nothing says how old it is by now.
+        # Data of a channel are discarded with it: their age would be unknown.
         if Channel.BOOK in changed:
             self.books[symbol] = None
             self.states[symbol] = FeedState.STALE if Channel.BOOK in channels else FeedState.UNSUBSCRIBED

@@ -49,7 +49,7 @@ class Beginning:
     def __init__(self, symbol: str, channels: Channel) -> None:
         self.symbol = symbol
         self.channels = channels
-        # Of the board, and told: what is newer there comes by the ring.
+        # Slots of the board that have been delivered: newer records come by the ring.
         self.told_slots: set[int] = set()
 
 
@@ -80,27 +80,26 @@ class FollowedRing:
         self.shard = port.shard
         self.subscriber = Subscriber(port.ring, first_sequence)
         self.board = BoardReader(port.board)
-        # By pair index: the pair's name, what the strategy is told of it, and whether its
-        # books are among that.
+        # By pair index: the pair's name, the channels that the strategy follows, and
+        # whether books are among them.
         self.symbols = [""] * port.shard.pairs_max
         self.channels = [NO_CHANNELS] * port.shard.pairs_max
         self.books_wanted = [False] * port.shard.pairs_max
-        # Pairs that are followed anew, by index. They begin with what the board says of
-        # them.
+        # Newly followed pairs, by index. Their state is read from the board first.
         self.beginning: dict[int, Beginning] = {}
         # The subscriber's gap when it was last looked at.
         self.gaps_seen = 0
         # When the ring was last looked at.
         self.polled_at = MonoNs(0)
-        # Up to this sequence the ring repeats what the board has told already.
+        # Up to this sequence the ring repeats what was read from the board.
         self.board_read_at = 0
-        # Were records missed for which the board has not been read yet?
+        # True while records were missed for which the board has not been read yet.
         self.behind = False
         # Did the last turn end in the middle of reading it; and the pairs that are left, by
         # index, in their order: True for one whose book comes before its ticker.
         self.is_half_read = False
         self.unread: dict[int, bool] = {}
-        # By pair index: the ticker that the board told, until the ring has a newer one.
+        # By pair index: the ticker read from the board, until the ring has a newer one.
         self.board_tickers: dict[int, bytes] = {}
         # From the ring to the callbacks.
         self.calls: BookCalls

@@ -169,8 +169,8 @@ class HostedStrategy:
         self._trades = order_ports is not None
         # The rings of the pairs that it follows, or has followed.
         self._feeds: list[FollowedRing] = []
-        # Pairs that Kraken has refused, from the supervisor's thread; and what
-        # on_feed_state is to be told beside the rings: pair, state, reason.
+        # Pairs that Kraken has refused, added by the supervisor's thread; and the calls of
+        # on_feed_state that no record causes: pair, state, reason.
         self._refusals: deque[tuple[str, str]] = deque()
         self._pair_news: deque[tuple[str, FeedState, str]] = deque()
         self._mono_ns = clock.mono_ns
@@ -206,9 +206,9 @@ class HostedStrategy:
         self.waiting: asyncio.Task[None] | None = None
         # The awaitable that the callback returned: shows where in its code the strategy is.
         self.answer: Awaitable[None] | None = None
-        # Makes a sleeping host go on, when there is something to do that no ring tells of.
+        # Wakes a sleeping host for work that no ring announces.
         self.on_ready: Callable[[], None] = _nothing
-        # Is there such a thing? Set by any thread, cleared by `do_work`.
+        # True while there is such work. Set by any thread, cleared by `do_work`.
         self.is_awake = True
         # When there is something to do though nothing comes: a timer, the end of a pause.
         self.due_at = NEVER
@@ -786,8 +786,8 @@ class HostedStrategy:
         It may stop after any callback.
         """
         self._read_candles(feed, pair_index)
-        # The book before its pair: a feed tells a pair before its first book, so no book is
-        # told without its pair.
+        # Read the book before its pair: a feed publishes a pair before its first book, so
+        # no book is delivered without its pair.
         book = feed.board.read(pair_index)
         pair = feed.board.read(feed.shard.pair_slot(pair_index))
         if pair is not None:

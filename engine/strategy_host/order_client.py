@@ -164,7 +164,7 @@ class OrderClient:
         self._strategy = strategy
         self._ports = ports
         self._pairs = pairs
-        # Of pairs that the strategy has given back: their orders may be open still.
+        # Pairs that the strategy has unsubscribed: their orders may still be open.
         self._former_pairs: dict[str, Pair] = {}
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
@@ -183,20 +183,20 @@ class OrderClient:
         # When the frame arrived that the present callback is about; 0 for none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
-        # Those that were never sent apart: a strategy may ask for them by the thousand, and
-        # a new router tells again of the others that ended.
+        # Orders that were never sent are kept apart: a strategy may cause thousands of
+        # them, while a new router reports the others that ended again.
         self._ended: OrderedDict[str, Order] = OrderedDict()
         self._refused: OrderedDict[str, Order] = OrderedDict()
         self._by_order_id: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
-        # Whether the router has told all positions that are not nothing; in an engine that
-        # does not trade there is none.
+        # Whether the router has reported all positions that are not zero; an engine that
+        # does not trade has none.
         self.are_positions_told = ports is None
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
         # Refusals that `next_news` has not returned yet, and the closing of trading before
         # them: the report that opens it again comes later.
         self._news: deque[News] = deque()
-        # Did it return one of them last?
+        # True if `next_news` returned one of them last.
         self._is_turn_of_reports = False
         # Cancels that found the command ring full; they are sent as soon as there is room.
         self.unsent: list[Command] = []
@@ -204,7 +204,8 @@ class OrderClient:
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
         # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
-        # Everything told to the strategy, to be compared with the journal and the venue.
+        # All fills delivered to the strategy, for comparison with the journal and the
+        # venue.
         self.fills_told = Tally()
         # Their Kraken ids, the last FILLS_REMEMBERED, each with its order.
         self._fills_known: OrderedDict[str, Order] = OrderedDict()
@@ -510,8 +511,8 @@ class OrderClient:
         The state kept here already includes it.
         """
         self.serve()
-        # In turns: a strategy that answers each refusal by another order is told of its
-        # fills all the same.
+        # In turns, so that a strategy that answers each refusal by another order still
+        # receives its fills.
         if self._news and not (self._is_turn_of_reports and isinstance(self._news[0], Order)):
             self._is_turn_of_reports = True
             return self._news.popleft()
@@ -553,8 +554,8 @@ class OrderClient:
         order = self.order(report.key)
         before = None if order is None else order.report
         if not report.symbol:
-            # One that was told of is known better here: the router forgets what ended long
-            # ago.
+            # The state here is better if any report came before: the router forgets orders
+            # that ended long ago.
             if before is None or before.state is not OrderState.NEW:
                 return None
             report = _changed(before, state=report.state, reason=report.reason, error=report.error, is_ending=False,

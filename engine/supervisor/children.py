@@ -34,7 +34,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         # Set when the process has ended and been reaped.
         self.exited = asyncio.Event()
-        # After its end, until that is told or has not been in time.
+        # Set from the process's end until `has_ended` is called, or TOLD_S have passed.
         self._late: asyncio.TimerHandle | None = None
 
     @property

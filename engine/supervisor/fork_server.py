@@ -117,7 +117,8 @@ class ForkServer:
                     case Forked(number, pid), pidfd:
                         asked = self._asked.pop(number)
                         child = self._children[pid] = Child(pid, pidfd, asked.on_exit)
-                        # A fork server that stands still tells of no end.
+                        # A fork server that has been stopped does not report the child's
+                        # end.
                         child.watch_beside()
                         asked.on_start(child)
                     case Ended(pid, code), _ if pid in self._unwatched:

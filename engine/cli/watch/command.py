@@ -87,9 +87,8 @@ def watch(
     failures: list[Exception] = []
 
     def end_with_view(error: Exception) -> None:
-        # Whoever reads no further, or has closed the terminal, wants to see no more: that
-        # is an end as by Ctrl-C. Anything else, such as a full disk, is told when all has
-        # ended.
+        # A closed pipe or terminal is an ordinary end, like Ctrl-C. Any other error, such
+        # as a full disk, is reported at the end.
         if not (isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO)):
             failures.append(error)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -52,7 +52,7 @@ class Watcher(Strategy):
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._symbols = tuple(symbols)
-        # Held for every change and for taking: what a look takes is told once.
+        # Held for every change and for taking, so that each trade is shown once.
         self._lock = threading.Lock()
         self._new: dict[str, deque[Trade]] = {symbol: deque() for symbol in symbols}
         self._last: dict[str, deque[Trade]] = {symbol: deque(maxlen=TRADES_KEPT) for symbol in symbols}

@@ -33,8 +33,8 @@ class KrakenTime:
 
     def __init__(self, now: Instant) -> None:
         self._now = now
-        # Kraken's time less our monotonic one, for deadlines; None before a message told
-        # it. The best of two windows, of which each began with a message.
+        # Kraken's time minus our monotonic time, for deadlines; None before the first
+        # message. The best of two windows, each of which began with a message.
         self.ahead_ns: int | None = None
         self._bests_ns: deque[int] = deque(maxlen=2)
         self._window_at = MonoNs(0)

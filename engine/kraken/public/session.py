@@ -161,7 +161,8 @@ class PublicSession:
         self.tickers = 0
         self.candles_received = 0
         self.level3 = 0
-        # Errors from Kraken that are told as no refusal of a subscription, or as one again.
+        # Errors from Kraken that are not reported as the refusal of a subscription, or
+        # repeat one.
         self.refused = 0
         # Connections so far; a change says that nothing of the last one holds any more.
         self.connections = 0
@@ -176,15 +177,14 @@ class PublicSession:
         # empty before its snapshot. And the precisions of all assets.
         self._listed: dict[str, PairData] = {}
         self._asset_decimals: dict[str, int | None] = {}
-        # What its snapshot says of followed pairs, and nobody was told yet; one entry a
+        # The snapshot's data of followed pairs that have not been reported yet; one entry a
         # pair, unless Kraken has sent several.
         self._untold: dict[str, list[PairData]] = {}
         # The channel's last data of each followed pair that can be used.
         self._pairs_told: dict[str, PairData] = {}
-        # Names that were added, and refused before Kraken told of such a pair, with the
-        # number of that connection. Nothing is told of one until it is forgotten, wanted
-        # anew, or served after all: its index may be another pair's by now, whatever Kraken
-        # says of the name.
+        # Names that were added, and refused before Kraken had listed such a pair, with the
+        # number of that connection. Nothing is reported of one until it is forgotten,
+        # followed again, or served after all: its index may already belong to another pair.
         self._disowned: dict[str, int] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
@@ -886,7 +886,8 @@ class PublicSession:
         if asked is not subscription:
             if asked.phase is Phase.CONFIRMED:
                 return NO_EVENTS
-            # It was given back and is wanted again, and its last snapshot came in between.
+            # It was unsubscribed and is wanted again, and a snapshot of the old
+            # subscription came in between.
             # It was not the answer that the new request waits for.
             self._subscriptions.expect_answer(asked, now)
         elif feed.is_renewed:  # a renewal of a silent book: it stays live

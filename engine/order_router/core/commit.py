@@ -119,17 +119,17 @@ class OrderRecords:
         self._told: list[tuple[Record, Change, MonoNs]] = []
         # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
-        # When the terms of open orders were told last in this process's life (they were
-        # sent, found or amended), when that began, and how far the wall clock was ahead
-        # then: by these the others' age is told.
+        # When the terms of open orders were learned last in this process (sent, found or
+        # amended); when this process began, and how far the wall clock was ahead then, from
+        # which the age of all other terms follows.
         self._terms_at: dict[str, MonoNs] = {}
         self._began_at = now.mono
         self._wall_ahead_ns = now.wall - now.mono
         # When orders ended, or were changed after their end, in this process's life; oldest
         # first.
         self._ended_at: dict[str, MonoNs] = {}
-        # What a predecessor told is told anew, and that an asset is not held which Kraken
-        # names no more.
+        # Assets that a predecessor reported are reported again, as zero if Kraken no longer
+        # names them.
         self._balances_changed: set[str] = set(balance_board.assets)
         self._balances_at = MonoNs(0)
         self._told_balances: dict[str, Balance] = {}

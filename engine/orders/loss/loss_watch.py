@@ -78,8 +78,8 @@ class LossWatch:
         self._commit = commit
         self._halt = halt
         self._daily = DailyLoss(loss_max, Day(blotter.day, blotter.day_totals, blotter.day_marks))
-        # True while trading is halted, and whoever halted it, or resumed it last, has been
-        # told of the loss.
+        # True while trading is halted and the person who halted or last resumed it has been
+        # informed of the loss.
         self._is_told = blotter.mode == "HALTED"
         # True when a person has resumed while a price was awaited: the loss counts anew
         # once it is known.

@@ -54,9 +54,9 @@ class _Wanted:
         # for it next.
         self.missing = missing
         self.at = at
-        # Looks that are over. In the one under way: ids that were asked for, pages of
-        # closed orders that were told, and the place at which the next one begins, which is
-        # -1 before the open orders were told.
+        # Completed looks. In the current one: ids that were asked for, pages of closed
+        # orders received, and the offset of the next page, which is -1 before the open
+        # orders were received.
         self.looks = self.pages = 0
         self.named: frozenset[str] = frozenset()
         self.offset = -1
@@ -83,8 +83,8 @@ class ClosingOrderSearch:
         self._take = take
         self._now = now
         self._again_ns = (AGAIN_NS, lag_ns_max)
-        # By the parent's client order id; those that were looked for in vain as well, each
-        # with the quantity that has none.
+        # By the parent's client order id; also the parents whose search found nothing, each
+        # with the quantity that has no closing order.
         self._wanted: dict[str, _Wanted] = {}
         self._given_up: dict[str, Decimal] = {}
         self._check_at = MonoNs(0)
@@ -106,7 +106,8 @@ class ClosingOrderSearch:
             return question
         if unopened := [(order, wanted) for order, wanted in due if wanted.offset < 0]:
             return self._open_question(unopened)
-        # A page of history has to wait for room: whoever is due longest is the next.
+        # A page of history must wait for room in the key's counter, so the longest overdue
+        # search goes next.
         return self._closed_question(*min(due, key=lambda of_parent: of_parent[1].at))
 
     def given_up(self, key: str) -> Decimal:
@@ -115,7 +116,8 @@ class ClosingOrderSearch:
         """
         if key not in self._given_up:
             return ZERO
-        # One that is told after all is of these fills, and not of those to come.
+        # A closing order that is reported after all belongs to these fills, not to later
+        # ones.
         left = self._given_up[key] = min(self._given_up[key], self._blotter.unclosed().get(key, ZERO))
         return left
 
