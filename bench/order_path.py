@@ -1,4 +1,4 @@
-"""The order path as one object: desk, rings, router, private feed, each the real thing, in one process.
+"""The order path as one object: client, rings, router, private feed, each the real thing, in one process.
 
 submit() ─► command ring ─► route() ─► frames
 answer(frame) ─► router ─► report ring ─► news()
@@ -245,7 +245,7 @@ class OrderPath:
         self._begin_account()
 
         ports = OrderPorts(self.commands_in, self.reports_out, BalanceBoardReader(balances), "bench0", 1)
-        self.desk = OrderClient(STRATEGY, ports, {SYMBOL: self.pair}, clock)
+        self.client = OrderClient(STRATEGY, ports, {SYMBOL: self.pair}, clock)
         self.news()
         top = boards.top(SYMBOL)
         assert top is not None
@@ -259,7 +259,7 @@ class OrderPath:
 
     def submit(self) -> Order:
         """The strategy's call: a limit order at the best bid, packed into the command ring."""
-        return self.desk.submit("buy", SYMBOL, QTY, self.options)
+        return self.client.submit("buy", SYMBOL, QTY, self.options)
 
     def route(self) -> None:
         """One duty cycle of the router."""
@@ -280,7 +280,7 @@ class OrderPath:
     def news(self) -> list[News]:
         """All that the strategy would be called back with."""
         told = []
-        while (one := self.desk.next_news()) is not None:
+        while (one := self.client.next_news()) is not None:
             told.append(one)
         return told
 

@@ -88,13 +88,13 @@ def journeys(path: OrderPath, stamps: Stamps, nap_s: float, first: int) -> list[
 def test_strategy_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
     """`to_bytes` is the strategy's call up to the record in the ring, where the router's own process goes on, and the
     router's turn up to the bytes, with nothing measured between. The hops are of a second pass, whose stamps cost
-    something themselves: `desk` is the whole call, the rest is the router's. What is compiled has no hops.
+    something themselves: `client` is the whole call, the rest is the router's. What is compiled has no hops.
     """
     whole, stamps, nap_s = Stamps(), Stamps(), NAP_S[pace]
     whole.wrap_until(path.frames, "send", "to_bytes")
     bare_us = benchmark.pedantic(journeys, args=(path, whole, nap_s, 0), rounds=1)
 
-    stamps.wrap(path, "submit", "desk")
+    stamps.wrap(path, "submit", "client")
     stamps.wrap(path, "route", "router")
     stamps.wrap_until(path.core.records, "write_encoded", "to_journal")
     stamps.wrap(path.core.records, "write_encoded", "journal")
@@ -104,12 +104,12 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
 
     us = stamps.median_us
     found = {
-        "desk": us("desk"),
+        "client": us("client"),
         "checks_and_text": us("to_journal") - us("journal"),
         "journal": us("journal"),
         "send": us("socket"),
         "apply_and_report": us("apply"),
-        "all": us("desk") + us("router"),
+        "all": us("client") + us("router"),
         "to_ring": whole.median_us("to_ring"),
         "to_bytes": whole.median_us("to_ring") + whole.median_us("to_bytes"),
     }
@@ -125,8 +125,8 @@ def test_changes_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
     """
     nap_s, bare_us = NAP_S[pace], []
     changes: dict[str, Callable[[Order], object]] = {
-        "amend": lambda order: path.desk.amend(order, {"limit": path.bid - 1}),
-        "cancel": lambda order: path.desk.cancel([order]),
+        "amend": lambda order: path.client.amend(order, {"limit": path.bid - 1}),
+        "cancel": lambda order: path.client.cancel([order]),
     }
     stamps = Stamps()
     stamps.wrap_until(path.frames, "send", "to_bytes")
@@ -207,9 +207,9 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
     stamps, nap_s = Stamps(), NAP_S[pace]
     bare: dict[str, list[float]] = {"answer": [], "fill": []}
     for owner, method, name in (
-        (path.session, "receive", "session"), (path, "answer", "router"), (path, "news", "desk"),
+        (path.session, "receive", "session"), (path, "answer", "router"), (path, "news", "client"),
         (path, "execute", "private_feed"), (path, "route", "router"), (path.feed_session, "receive", "session"),
-        (path.core.records, "write_intent", "journal"), (path.blotter, "apply", "blotter"),
+        (path.core.records, "write_facts", "journal"), (path.blotter, "apply", "blotter"),
         (path.blotter, "on_execution", "decide"), (path.blotter, "on_acknowledged", "decide"),
         (path.core.records.outboxes["Bench"], "send", "report"),
     ):  # fmt: skip
@@ -258,12 +258,12 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
     benchmark.pedantic(journeys, rounds=1)
     ack, fill = acks.median_us, fills.median_us
     found = {
-        "answer": ack("router") + ack("desk"),
+        "answer": ack("router") + ack("client"),
         "answer_session": ack("session"),
         "answer_router": ack("router") - ack("session"),
         "answer_told": ack("told"),
-        "answer_desk": ack("desk"),
-        "fill": fill("private_feed") + fill("router") + fill("desk"),
+        "answer_client": ack("client"),
+        "fill": fill("private_feed") + fill("router") + fill("client"),
         "fill_private_feed": fill("private_feed"),
         "fill_router": fill("router"),
         "fill_told": fill("told"),
@@ -271,7 +271,7 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
         "fill_router_journal": fill("journal"),
         "fill_router_blotter": fill("blotter"),
         "fill_router_reports": fill("report"),
-        "fill_desk": fill("desk"),
+        "fill_client": fill("client"),
     }
     base = median(bare["answer"]) + 2 * median(bare["fill"])
     benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})

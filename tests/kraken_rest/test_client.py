@@ -49,7 +49,7 @@ def run() -> Callable[..., None]:
     return runner
 
 
-class Desk:
+class RestRig:
     """A KrakenRest with all that it needs, for one `async with`."""
 
     def __init__(self, url: str, folder: Path, *, key: str = "key", secret: str = SECRET, clock: Any = None) -> None:
@@ -63,7 +63,7 @@ class Desk:
         """The text of Kraken's result, or why there is none."""
         return await self.calls.ask(request, rest_replies.refusal_or_result)
 
-    async def __aenter__(self) -> "Desk":
+    async def __aenter__(self) -> "RestRig":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,12 +88,12 @@ def test_many_calls_at_once_arrive_in_the_order_of_their_nonces(run, tmp_path: P
     async def scenario() -> None:
         async with Venue(VenueSettings(port=0, rate=0, count_rates=False)) as venue:
             default = venue.keys.default
-            async with Desk(
+            async with RestRig(
                 venue.rest.url, tmp_path, key=default.key, secret=default.secret, clock=SystemClock()
-            ) as desk:
-                desk.calls.queue.set_tier("pro")
-                answers = await asyncio.gather(*(desk.ask(BALANCE) for _ in range(19)))
-                token, expires_s = await desk.rest.websockets_token()
+            ) as rig:
+                rig.calls.queue.set_tier("pro")
+                answers = await asyncio.gather(*(rig.ask(BALANCE) for _ in range(19)))
+                token, expires_s = await rig.rest.websockets_token()
 
         assert all(isinstance(got, bytes) for got in answers)
         assert (len(token), expires_s) == (43, 900)
@@ -107,9 +107,9 @@ def test_a_refused_token_is_a_sentence(run, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Venue(VenueSettings(port=0, rate=0)) as venue:
             poor = venue.keys.add(KeySpec(permissions=("query-funds",)))
-            async with Desk(venue.rest.url, tmp_path, key=poor.key, secret=poor.secret, clock=SystemClock()) as desk:
+            async with RestRig(venue.rest.url, tmp_path, key=poor.key, secret=poor.secret, clock=SystemClock()) as rig:
                 with pytest.raises(VenueReject, match=r"Permission denied.*engine check"):
-                    await desk.rest.websockets_token()
+                    await rig.rest.websockets_token()
 
     run(scenario())
 
@@ -118,8 +118,8 @@ def test_a_nonce_that_was_refused_is_followed_by_a_fresh_one(run, tmp_path: Path
     """Of a call that only reads; the second refusal is the answer."""
 
     async def scenario() -> None:
-        async with Rest([refusal("EAPI:Invalid nonce")] * 3) as server, Desk(server.url, tmp_path) as desk:
-            got = await desk.ask(BALANCE)
+        async with Rest([refusal("EAPI:Invalid nonce")] * 3) as server, RestRig(server.url, tmp_path) as rig:
+            got = await rig.ask(BALANCE)
             used = nonces(server.requests)
 
         assert isinstance(got, RestRefusal)
@@ -144,8 +144,8 @@ def test_a_request_that_left_and_was_not_answered_rightly_is_in_doubt(run, tmp_p
     """Kraken may have carried it out: it is never taken for one that was not sent, and not sent again."""
 
     async def scenario() -> None:
-        async with Rest([what_comes]) as server, Desk(server.url, tmp_path) as desk:
-            got = await desk.ask(CANCEL_ALL)
+        async with Rest([what_comes]) as server, RestRig(server.url, tmp_path) as rig:
+            got = await rig.ask(CANCEL_ALL)
 
             assert isinstance(got, RestRefusal)
             assert got.meaning.outcome is Outcome.UNKNOWN
@@ -160,8 +160,8 @@ def test_a_request_to_a_server_that_is_not_there_was_certainly_not_sent(run, tmp
     async def scenario() -> None:
         async with Rest([]) as server:
             url = server.url
-        async with Desk(url, tmp_path) as desk:
-            got = await desk.ask(CANCEL_ALL)
+        async with RestRig(url, tmp_path) as rig:
+            got = await rig.ask(CANCEL_ALL)
 
         assert isinstance(got, RestRefusal)
         assert got.meaning.outcome is Outcome.NOT_PLACED
@@ -174,13 +174,13 @@ def test_the_next_process_of_a_key_keeps_silent_for_the_rest_of_a_lockout(run, t
 
     async def scenario() -> None:
         async with Rest([refusal("EGeneral:Temporary lockout"), DONE], [DONE]) as server:
-            async with Desk(server.url, tmp_path) as desk:
-                await desk.ask(BALANCE)
-                refused = [await desk.ask(request) for request in (BALANCE, CANCEL_ALL)]
-                await desk.ask(rest_requests.time())
+            async with RestRig(server.url, tmp_path) as rig:
+                await rig.ask(BALANCE)
+                refused = [await rig.ask(request) for request in (BALANCE, CANCEL_ALL)]
+                await rig.ask(rest_requests.time())
             sent_before = len(server.requests)
             clock = ManualClock(mono_ns=10**12 + LOCKOUT_NS // 3, wall_ns=NOW)
-            async with Desk(server.url, tmp_path, clock=clock) as successor:
+            async with RestRig(server.url, tmp_path, clock=clock) as successor:
                 refused.append(await successor.ask(BALANCE))
                 clock.advance(LOCKOUT_NS)
                 last = await successor.ask(BALANCE)
@@ -199,12 +199,12 @@ def test_one_who_does_not_wait_any_longer_holds_up_nobody(run, tmp_path: Path) -
     """The call is not sent, and those behind it go on."""
 
     async def scenario() -> None:
-        async with Rest([DONE] * 3) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
-            asking = [asyncio.ensure_future(desk.ask(BALANCE)) for _ in range(3)]
+        async with Rest([DONE] * 3) as server, RestRig(server.url, tmp_path, clock=SystemClock()) as rig:
+            asking = [asyncio.ensure_future(rig.ask(BALANCE)) for _ in range(3)]
             await asyncio.sleep(0)
             asking[1].cancel()
             got = await asyncio.gather(*asking, return_exceptions=True)
-            await desk.ask(BALANCE)
+            await rig.ask(BALANCE)
 
         assert isinstance(got[1], asyncio.CancelledError)
         assert len(server.requests) == 3
@@ -216,11 +216,11 @@ def test_a_call_under_way_is_given_up_at_the_end(run, tmp_path: Path) -> None:
     """The process need not wait for Kraken."""
 
     async def scenario() -> None:
-        async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
+        async with Rest([silence]) as server, RestRig(server.url, tmp_path, clock=SystemClock()) as rig:
             told: list[object] = []
-            desk.calls.queue.put(RestCall(BALANCE, rest_replies.read_balance, told.append))
+            rig.calls.queue.put(RestCall(BALANCE, rest_replies.read_balance, told.append))
             await until(lambda: server.requests, "the call is under way")
-            await desk.calls.close(0.01)
+            await rig.calls.close(0.01)
 
         assert told == []
 
@@ -232,18 +232,18 @@ def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(ru
 
     async def scenario() -> None:
         steps = [refusal("EAPI:Rate limit exceeded")] * 2
-        async with Rest(steps) as server, Desk(server.url, tmp_path) as desk:
-            desk.calls.queue.set_tier("pro")
+        async with Rest(steps) as server, RestRig(server.url, tmp_path) as rig:
+            rig.calls.queue.set_tier("pro")
             for _ in range(2):
-                await desk.ask(BALANCE)
-                desk.clock.advance(10 * NS_PER_S)
-            wait_ns = desk.calls.queue.counter.wait_ns(1, desk.clock.mono_ns())
-        async with Desk(server.url, tmp_path, clock=desk.clock) as successor:
+                await rig.ask(BALANCE)
+                rig.clock.advance(10 * NS_PER_S)
+            wait_ns = rig.calls.queue.counter.wait_ns(1, rig.clock.mono_ns())
+        async with RestRig(server.url, tmp_path, clock=rig.clock) as successor:
             counter = successor.calls.queue.counter
 
-            assert counter.level(desk.clock.mono_ns()).tier == "pro"
-            assert counter.wait_ns(1, desk.clock.mono_ns()) == pytest.approx(wait_ns, abs=NS_PER_S // 100)
-            assert counter.wait_ns(20, desk.clock.mono_ns()) > 10 * NS_PER_S
+            assert counter.level(rig.clock.mono_ns()).tier == "pro"
+            assert counter.wait_ns(1, rig.clock.mono_ns()) == pytest.approx(wait_ns, abs=NS_PER_S // 100)
+            assert counter.wait_ns(20, rig.clock.mono_ns()) > 10 * NS_PER_S
 
     run(scenario())
 
@@ -253,10 +253,10 @@ def test_the_pause_that_a_server_wishes_for_is_waited_for_by_all_calls(run, tmp_
 
     async def scenario() -> None:
         step = answer(b"<html>", status="429 Too Many Requests", headers="Retry-After: 25\r\n")
-        async with Rest([step]) as server, Desk(server.url, tmp_path) as desk:
-            await desk.ask(rest_requests.cancel_all_orders_after(60))
+        async with Rest([step]) as server, RestRig(server.url, tmp_path) as rig:
+            await rig.ask(rest_requests.cancel_all_orders_after(60))
 
-            assert desk.calls.queue.counter.wait_ns(1, desk.clock.mono_ns()) == 25 * NS_PER_S
+            assert rig.calls.queue.counter.wait_ns(1, rig.clock.mono_ns()) == 25 * NS_PER_S
 
     run(scenario())
 

@@ -115,7 +115,7 @@ TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  #
 LOOSE = RiskLimits(orders_per_s_max=Decimal(1000), duplicate_window_ns=0)
 
 
-class Desk:
+class RiskRig:
     """A risk check over real orders."""
 
     def __init__(self, limits=LOOSE, **changes):

@@ -100,7 +100,7 @@ def test_the_codec_says_what_a_record_holds(framing: Any, kind: str) -> None:
     "value", [2**64, object(), "\ud800", 1 << 5000], ids=["65 bits", "object", "text", "5000 bits"]
 )
 def test_what_cannot_be_written_is_one_kind_of_error(value: Any) -> None:
-    """The desk tells the strategy of it."""
+    """The order client tells the strategy of it."""
     with pytest.raises(MisuseError, match="cannot be written"):
         COMMANDS.pack(CancelAll("quoter", value))
 

@@ -16,7 +16,7 @@ from engine.orders.risk import (
 )
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots
 from tests.market.rig import book_record
-from tests.orders.rig import AT, LOOSE, PAIR, TOP, Desk, commit, limit
+from tests.orders.rig import AT, LOOSE, PAIR, TOP, RiskRig, commit, limit
 
 D = Decimal
 STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(91)))
@@ -24,13 +24,13 @@ STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(
 
 def test_an_ordinary_order_passes():
     """With every limit set."""
-    desk = Desk(
+    rig = RiskRig(
         RiskLimits(order_notional_max=D(1000), position_notional_max=D(1000), daily_loss_max=D(10)),
         symbols=frozenset(["BTC/USD"]),
     )
 
-    assert desk.ask(limit()) is None
-    assert desk.ask(limit("sell", "1", None, order_type="market")) is None
+    assert rig.ask(limit()) is None
+    assert rig.ask(limit("sell", "1", None, order_type="market")) is None
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_an_ordinary_order_passes():
 )  # fmt: skip
 def test_sizes_and_prices_on_a_limit_pass_and_beyond_it_do_not(limits, intent, refused):
     """The refusal names the limit and the number."""
-    why = Desk(**limits).ask(intent)
+    why = RiskRig(**limits).ask(intent)
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
@@ -80,9 +80,9 @@ def test_sizes_and_prices_on_a_limit_pass_and_beyond_it_do_not(limits, intent, r
 )
 def test_what_kraken_must_refuse_is_never_sent(change, intent, refused):
     """Increments, minimums, and the state of the pair."""
-    desk = Desk()
-    desk.pair = replace(PAIR, **change)
-    why = desk.ask(intent)
+    rig = RiskRig()
+    rig.pair = replace(PAIR, **change)
+    why = rig.ask(intent)
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
@@ -98,68 +98,66 @@ def test_what_kraken_must_refuse_is_never_sent(change, intent, refused):
 )
 def test_nothing_is_sent_on_a_book_in_doubt(top, refused):
     """Stale, unverified or silent."""
-    desk = Desk()
-    desk.top = top
-    why = desk.ask(limit())
+    rig = RiskRig()
+    rig.top = top
+    why = rig.ask(limit())
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
 
 def test_a_market_order_into_an_empty_side_is_refused():
     """There is no price to hold it against."""
-    desk = Desk()
-    desk.top = replace(TOP, best_ask=None)
+    rig = RiskRig()
+    rig.top = replace(TOP, best_ask=None)
 
-    assert "nobody asks" in desk.ask(limit("buy", "1", None, order_type="market"))
-    assert desk.ask(limit("buy", "1", "100")) is None
+    assert "nobody asks" in rig.ask(limit("buy", "1", None, order_type="market"))
+    assert rig.ask(limit("buy", "1", "100")) is None
 
 
 def test_a_position_counts_everything_that_is_open():
     """The worst case on the order's own side: all of its open orders filled, none of the other side's."""
-    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
-    desk.position = D(1)
-    desk.open(limit("buy", "2", "99"))
-    desk.open(limit("sell", "4", "101"))
+    rig = RiskRig(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
+    rig.position = D(1)
+    rig.open(limit("buy", "2", "99"))
+    rig.open(limit("sell", "4", "101"))
 
-    assert desk.ask(limit("buy", "2", "99")) is None
-    assert "would be 5.1" in desk.ask(limit("buy", "2.1", "99"))
-    assert desk.ask(limit("sell", "2", "101")) is None
-    assert "would be -5.1" in desk.ask(limit("sell", "2.1", "101"))
-    assert "position_qty_max = 5" in desk.ask(limit("buy", "1", "99"), batch=[limit("buy", "1.5", "98")])
+    assert rig.ask(limit("buy", "2", "99")) is None
+    assert "would be 5.1" in rig.ask(limit("buy", "2.1", "99"))
+    assert rig.ask(limit("sell", "2", "101")) is None
+    assert "would be -5.1" in rig.ask(limit("sell", "2.1", "101"))
+    assert "position_qty_max = 5" in rig.ask(limit("buy", "1", "99"), batch=[limit("buy", "1.5", "98")])
 
 
 def test_what_makes_a_position_smaller_passes_a_limit_that_is_broken():
     """A limit that was lowered must not lock anybody in."""
-    desk = Desk(position_notional_max=D(100))
-    desk.position = D(50)
+    rig = RiskRig(position_notional_max=D(100))
+    rig.position = D(50)
 
-    assert desk.ask(limit("sell", "50", "100")) is None
-    assert desk.ask(limit("buy", "0.1", "100")) is not None
-    assert "risk.position_notional_max = 100" in desk.ask(limit("sell", "52", "100"))
+    assert rig.ask(limit("sell", "50", "100")) is None
+    assert rig.ask(limit("buy", "0.1", "100")) is not None
+    assert "risk.position_notional_max = 100" in rig.ask(limit("sell", "52", "100"))
 
 
 def test_an_amend_under_way_counts_with_what_it_may_become():
     """It may have happened already."""
-    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
-    order = desk.open(limit("buy", "2", "99"))
-    commit(
-        desk.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(4 * 10**8)), AT)]
-    )
+    rig = RiskRig(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
+    order = rig.open(limit("buy", "2", "99"))
+    commit(rig.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(4 * 10**8)), AT)])
 
-    assert desk.ask(limit("buy", "1", "99")) is None
-    assert desk.ask(limit("buy", "1.1", "99")) is not None
+    assert rig.ask(limit("buy", "1", "99")) is None
+    assert rig.ask(limit("buy", "1.1", "99")) is not None
 
 
 def test_open_orders_are_counted_against_the_smallest_bound():
     """Ours of all pairs, ours of this pair, and Kraken's."""
-    desk = Desk(open_orders_max=3)
-    desk.open(limit("buy", "1", "90"))
-    desk.open(limit("buy", "1", "91"), strategy="")
-    assert desk.ask(limit("buy", "1", "92")) is None
-    assert "risk.open_orders_max = 3" in desk.ask(limit("buy", "1", "92"), batch=[limit("buy", "1", "93")])
-    desk.risk.open_orders_cap = 2
+    rig = RiskRig(open_orders_max=3)
+    rig.open(limit("buy", "1", "90"))
+    rig.open(limit("buy", "1", "91"), strategy="")
+    assert rig.ask(limit("buy", "1", "92")) is None
+    assert "risk.open_orders_max = 3" in rig.ask(limit("buy", "1", "92"), batch=[limit("buy", "1", "93")])
+    rig.risk.open_orders_cap = 2
 
-    assert "2 orders are open on BTC/USD, as many as Kraken's limit" in desk.ask(limit("buy", "1", "92"))
+    assert "2 orders are open on BTC/USD, as many as Kraken's limit" in rig.ask(limit("buy", "1", "92"))
 
 
 @pytest.mark.parametrize(
@@ -176,38 +174,38 @@ def test_open_orders_are_counted_against_the_smallest_bound():
 )  # fmt: skip
 def test_an_order_that_would_meet_an_own_one_is_refused(mine, intent, meets):
     """Whoever's of the account it is; a stop does not rest in the book."""
-    desk = Desk()
-    desk.open(mine, strategy="another")
-    why = desk.ask(intent)
+    rig = RiskRig()
+    rig.open(mine, strategy="another")
+    why = rig.ask(intent)
 
     assert (why is not None and "risk.self_trade_guard" in why) == meets, why
-    assert Desk(self_trade_guard=False).ask(intent) is None
+    assert RiskRig(self_trade_guard=False).ask(intent) is None
 
 
 @pytest.mark.parametrize(("qty", "meets"), [("1", False), ("2", True), ("9", True)])
 def test_a_market_order_reaches_as_deep_as_the_book_must_be_taken(qty, meets):
     """An own offer behind enough of others' is not met; where the published levels end, the collar counts."""
-    desk = Desk()
-    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 2 * 10**8)]))
-    desk.open(limit("sell", "1", "100.2"))
-    why = desk.ask(limit("buy", qty, None, order_type="market"))
+    rig = RiskRig()
+    rig.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 2 * 10**8)]))
+    rig.open(limit("sell", "1", "100.2"))
+    why = rig.ask(limit("buy", qty, None, order_type="market"))
 
     assert (why is not None and "risk.self_trade_guard" in why) == meets, why
 
 
 def test_the_same_order_twice_in_a_moment_is_taken_for_a_mistake():
     """Only of the same strategy, and only within the window; a refused one leaves no trace."""
-    desk = Desk(duplicate_window_ns=10 * NS_PER_MS)
+    rig = RiskRig(duplicate_window_ns=10 * NS_PER_MS)
     intent = limit()
-    assert desk.ask(intent) is None
-    assert desk.ask(intent) is None
-    desk.risk.approved("quoter", intent, MonoNs(0))
+    assert rig.ask(intent) is None
+    assert rig.ask(intent) is None
+    rig.risk.approved("quoter", intent, MonoNs(0))
 
-    assert "sent 9.0 ms ago, within risk.duplicate_window_ms = 10" in desk.ask(intent, now=9 * NS_PER_MS)
-    assert desk.ask(intent, now=10 * NS_PER_MS) is None
-    assert desk.ask(limit(qty="2"), now=1) is None
-    assert desk.ask(intent, now=1, strategy="another") is None
-    assert "twice" in desk.ask(limit(price="98"), batch=[limit(price="98")])
+    assert "sent 9.0 ms ago, within risk.duplicate_window_ms = 10" in rig.ask(intent, now=9 * NS_PER_MS)
+    assert rig.ask(intent, now=10 * NS_PER_MS) is None
+    assert rig.ask(limit(qty="2"), now=1) is None
+    assert rig.ask(intent, now=1, strategy="another") is None
+    assert "twice" in rig.ask(limit(price="98"), batch=[limit(price="98")])
 
 
 @pytest.mark.parametrize(
@@ -231,85 +229,85 @@ def test_the_same_order_twice_in_a_moment_is_taken_for_a_mistake():
 )
 def test_orders_that_fire_or_close_elsewhere_are_not_the_same(one, other):
     """A ladder of stops, or brackets with two targets: in one callback, and in one batch. Really the same they are."""
-    desk = Desk(duplicate_window_ns=10 * NS_PER_MS)
+    rig = RiskRig(duplicate_window_ns=10 * NS_PER_MS)
     one = {"price": None} | one
     first, second = limit("sell", "1", **one), limit("sell", "1", **(one | other))
-    desk.risk.approved("quoter", first, MonoNs(0))
+    rig.risk.approved("quoter", first, MonoNs(0))
 
-    assert "the same order" in desk.ask(first, now=1)
-    assert desk.ask(second, now=1) is None
-    assert desk.ask(second, now=1, batch=[first]) is None
-    assert "twice" in desk.ask(second, now=1, batch=[second])
+    assert "the same order" in rig.ask(first, now=1)
+    assert rig.ask(second, now=1) is None
+    assert rig.ask(second, now=1, batch=[first]) is None
+    assert "twice" in rig.ask(second, now=1, batch=[second])
 
 
 def test_orders_a_second_are_a_bucket():
     """A second's worth at once, then one at a time as it fills; a batch needs room for all of it."""
-    desk = Desk(orders_per_s_max=D(2))
+    rig = RiskRig(orders_per_s_max=D(2))
     for _ in range(2):
-        assert desk.ask(limit()) is None
-        desk.risk.approved("quoter", limit(), MonoNs(0))
-    assert "risk.orders_per_s_max = 2" in desk.ask(limit())
+        assert rig.ask(limit()) is None
+        rig.risk.approved("quoter", limit(), MonoNs(0))
+    assert "risk.orders_per_s_max = 2" in rig.ask(limit())
     half = NS_PER_S // 2
 
-    assert desk.ask(limit(), now=half - 1) is not None
-    assert desk.ask(limit(), now=half) is None
-    assert desk.ask(limit(), now=half, batch=[limit(price="98")]) is not None
-    assert desk.ask(limit(), now=10 * NS_PER_S, batch=[limit(price="98")]) is None
-    desk.risk.amend_approved(MonoNs(half))
-    assert desk.ask(limit(), now=half) is not None
+    assert rig.ask(limit(), now=half - 1) is not None
+    assert rig.ask(limit(), now=half) is None
+    assert rig.ask(limit(), now=half, batch=[limit(price="98")]) is not None
+    assert rig.ask(limit(), now=10 * NS_PER_S, batch=[limit(price="98")]) is None
+    rig.risk.amend_approved(MonoNs(half))
+    assert rig.ask(limit(), now=half) is not None
 
 
 def test_less_than_one_order_a_second_is_a_rate_too():
     """One in ten seconds."""
-    desk = Desk(orders_per_s_max=D("0.1"))
-    assert desk.ask(limit()) is None
-    desk.risk.approved("quoter", limit(), MonoNs(0))
+    rig = RiskRig(orders_per_s_max=D("0.1"))
+    assert rig.ask(limit()) is None
+    rig.risk.approved("quoter", limit(), MonoNs(0))
 
-    assert desk.ask(limit(), now=10 * NS_PER_S - 1) is not None
-    assert desk.ask(limit(), now=10 * NS_PER_S) is None
+    assert rig.ask(limit(), now=10 * NS_PER_S - 1) is not None
+    assert rig.ask(limit(), now=10 * NS_PER_S) is None
 
 
 def test_nothing_new_on_a_pair_while_an_order_is_in_doubt_there():
     """Of the same strategy; unless it is allowed."""
-    desk = Desk()
-    order = desk.open(limit("buy", "1", "99"), is_working=False)
-    commit(desk.blotter, desk.blotter.on_doubt(order.key, "no answer", AT))
+    rig = RiskRig()
+    order = rig.open(limit("buy", "1", "99"), is_working=False)
+    commit(rig.blotter, rig.blotter.on_doubt(order.key, "no answer", AT))
 
-    assert f"order {order.key} on BTC/USD is in doubt" in desk.ask(limit())
-    assert desk.ask(limit(), strategy="another") is None
-    desk.risk.limits = replace(LOOSE, trade_while_unknown=True)
-    assert desk.ask(limit()) is None
+    assert f"order {order.key} on BTC/USD is in doubt" in rig.ask(limit())
+    assert rig.ask(limit(), strategy="another") is None
+    rig.risk.limits = replace(LOOSE, trade_while_unknown=True)
+    assert rig.ask(limit()) is None
 
 
 def test_halted_takes_nothing_and_only_a_person_lifts_it():
     """A later `reduce` does not."""
-    desk = Desk()
-    desk.risk.halt("daily loss")
-    desk.risk.reduce("softer")
+    rig = RiskRig()
+    rig.risk.halt("daily loss")
+    rig.risk.reduce("softer")
 
-    assert desk.ask(limit()) == "trading is halted: daily loss; only cancels are taken until `engine resume`"
-    order = desk.open(limit("buy", "2", "99"))
-    assert "halted" in desk.ask_amend(order, qty=QtyLots(10**8))
-    desk.risk.resume()
-    assert desk.risk.mode is TradingMode.ACTIVE
-    assert desk.ask(limit("buy", "1", "98")) is None
+    assert rig.ask(limit()) == "trading is halted: daily loss; only cancels are taken until `engine resume`"
+    order = rig.open(limit("buy", "2", "99"))
+    assert "halted" in rig.ask_amend(order, qty=QtyLots(10**8))
+    rig.risk.resume()
+    assert rig.risk.mode is TradingMode.ACTIVE
+    assert rig.ask(limit("buy", "1", "98")) is None
 
 
 def test_reducing_lets_through_what_makes_the_position_smaller():
     """With all that is open on that side: two orders that each close it would turn it round."""
-    desk = Desk()
-    desk.position = D(3)
-    desk.risk.reduce("a strategy was halted")
+    rig = RiskRig()
+    rig.position = D(3)
+    rig.risk.reduce("a strategy was halted")
 
-    assert "reducing: a strategy was halted" in desk.ask(limit("buy", "1", "99"))
-    assert desk.ask(limit("sell", "3", "101")) is None
-    assert desk.ask(limit("sell", "3.1", "101")) is not None
-    desk.open(limit("sell", "2", "101"))
-    assert desk.ask(limit("sell", "1.1", "101")) is not None
-    assert desk.ask(limit("sell", "1", "101")) is None
-    desk.position = D(-3)
-    assert desk.ask(limit("buy", "3", "99")) is None
-    assert desk.ask(limit("buy", "0", None, order_type="market", cash_qty=D(10))) is not None
+    assert "reducing: a strategy was halted" in rig.ask(limit("buy", "1", "99"))
+    assert rig.ask(limit("sell", "3", "101")) is None
+    assert rig.ask(limit("sell", "3.1", "101")) is not None
+    rig.open(limit("sell", "2", "101"))
+    assert rig.ask(limit("sell", "1.1", "101")) is not None
+    assert rig.ask(limit("sell", "1", "101")) is None
+    rig.position = D(-3)
+    assert rig.ask(limit("buy", "3", "99")) is None
+    assert rig.ask(limit("buy", "0", None, order_type="market", cash_qty=D(10))) is not None
 
 
 @pytest.mark.parametrize(
@@ -325,34 +323,34 @@ def test_reducing_lets_through_what_makes_the_position_smaller():
 )
 def test_an_amend_is_held_against_the_same_limits(change, refused):
     """But not against itself."""
-    desk = Desk(order_notional_max=D(500), pairs={"BTC/USD": PairLimits(position_qty_max=D(4))})
-    order = desk.open(limit("buy", "2", "99"))
-    desk.open(limit("buy", "1.5", "98"))
-    desk.open(limit("sell", "1", "101.2"))
-    why = desk.ask_amend(order, **change)
+    rig = RiskRig(order_notional_max=D(500), pairs={"BTC/USD": PairLimits(position_qty_max=D(4))})
+    order = rig.open(limit("buy", "2", "99"))
+    rig.open(limit("buy", "1.5", "98"))
+    rig.open(limit("sell", "1", "101.2"))
+    why = rig.ask_amend(order, **change)
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
 
 def test_an_amend_that_only_makes_an_order_smaller_needs_no_book():
     """And passes while reducing."""
-    desk = Desk()
-    order = desk.open(limit("buy", "2", "99"))
-    desk.top = None
-    desk.risk.reduce("")
+    rig = RiskRig()
+    order = rig.open(limit("buy", "2", "99"))
+    rig.top = None
+    rig.risk.reduce("")
 
-    assert desk.ask_amend(order, qty=QtyLots(10**8)) is None
-    assert desk.ask_amend(order, limit_price=PriceTicks(991)) is not None
+    assert rig.ask_amend(order, qty=QtyLots(10**8)) is None
+    assert rig.ask_amend(order, limit_price=PriceTicks(991)) is not None
 
 
 def test_what_the_checks_remember_is_bounded():
     """However many orders pass: of those within the window the last ones are known, and no
     other.
     """
-    desk = Desk(duplicate_window_ns=NS_PER_S, orders_per_s_max=10**12)
+    rig = RiskRig(duplicate_window_ns=NS_PER_S, orders_per_s_max=10**12)
     for number in range(3 * DUPLICATES_REMEMBERED_MAX):
-        desk.risk.approved("quoter", limit("buy", f"1.{number:08}", "100"), MonoNs(number))
-    said = [desk.ask(limit("buy", f"1.{number:08}", "100")) for number in (0, 3 * DUPLICATES_REMEMBERED_MAX - 1)]
+        rig.risk.approved("quoter", limit("buy", f"1.{number:08}", "100"), MonoNs(number))
+    said = [rig.ask(limit("buy", f"1.{number:08}", "100")) for number in (0, 3 * DUPLICATES_REMEMBERED_MAX - 1)]
 
     assert said[0] is None
     assert "the same order was sent" in said[1]
@@ -365,46 +363,46 @@ def cash(amount: str):
 
 def test_an_order_that_names_the_money_is_held_to_limits_of_quantity():
     """At the best ask of 100.1: 100.1 buys one, whatever the order calls itself."""
-    desk = Desk(pairs={"BTC/USD": PairLimits(order_qty_max=D(1), position_qty_max=D(2))})
+    rig = RiskRig(pairs={"BTC/USD": PairLimits(order_qty_max=D(1), position_qty_max=D(2))})
 
-    assert desk.ask(cash("100.1")) is None
-    assert "order_qty_max = 1" in desk.ask(cash("100.2"))
-    desk.position = D("1.5")
-    assert "position_qty_max = 2" in desk.ask(cash("100.1"))
-    assert desk.ask(cash("50")) is None
+    assert rig.ask(cash("100.1")) is None
+    assert "order_qty_max = 1" in rig.ask(cash("100.2"))
+    rig.position = D("1.5")
+    assert "position_qty_max = 2" in rig.ask(cash("100.1"))
+    assert rig.ask(cash("50")) is None
 
 
 def test_money_under_way_counts_for_the_position():
     """Of open orders, and of the same batch."""
-    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(2))})
-    assert desk.ask(limit("buy", "1", "100"), batch=[cash("100.2")]) is not None
-    desk.open(cash("100.2"), is_working=False)
+    rig = RiskRig(pairs={"BTC/USD": PairLimits(position_qty_max=D(2))})
+    assert rig.ask(limit("buy", "1", "100"), batch=[cash("100.2")]) is not None
+    rig.open(cash("100.2"), is_working=False)
 
-    assert "position_qty_max = 2" in desk.ask(limit("buy", "1", "100"))
-    assert desk.ask(limit("buy", "0.9", "100")) is None
+    assert "position_qty_max = 2" in rig.ask(limit("buy", "1", "100"))
+    assert rig.ask(limit("buy", "0.9", "100")) is None
 
 
 def test_money_that_closes_a_short_position_reduces_it():
     """And no further than to nothing."""
-    desk = Desk()
-    desk.risk.reduce("the day's loss")
-    desk.position = D(-1)
+    rig = RiskRig()
+    rig.risk.reduce("the day's loss")
+    rig.position = D(-1)
 
-    assert desk.ask(cash("100.1")) is None
-    assert "does not only make the position smaller" in desk.ask(cash("101"))
+    assert rig.ask(cash("100.1")) is None
+    assert "does not only make the position smaller" in rig.ask(cash("101"))
 
 
 def test_market_orders_under_way_reach_together():
     """Two of one that leave at once take what one of two would."""
-    desk = Desk()
-    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
-    desk.open(limit("sell", "1", "100.2"))
+    rig = RiskRig()
+    rig.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    rig.open(limit("sell", "1", "100.2"))
     one = limit("buy", "1", None, order_type="market")
 
-    assert desk.ask(one) is None
-    assert "risk.self_trade_guard" in desk.ask(one, batch=[one])
-    desk.open(one, is_working=False)
-    assert "risk.self_trade_guard" in desk.ask(one)
+    assert rig.ask(one) is None
+    assert "risk.self_trade_guard" in rig.ask(one, batch=[one])
+    rig.open(one, is_working=False)
+    assert "risk.self_trade_guard" in rig.ask(one)
 
 
 @pytest.mark.parametrize(
@@ -418,17 +416,17 @@ def test_market_orders_under_way_reach_together():
 )
 def test_a_stop_whose_trigger_is_moved_is_worth_what_it_is_there(limits, trigger, refused):
     """It trades near it: ten times the trigger is ten times the order. And what it was moved to is what it has."""
-    desk = Desk(**limits)
-    order = desk.open(limit("buy", "2", None, order_type="stop-loss", trigger=Trigger(D(101))))
-    why = desk.ask_amend(order, trigger_price=D(trigger))
+    rig = RiskRig(**limits)
+    order = rig.open(limit("buy", "2", None, order_type="stop-loss", trigger=Trigger(D(101))))
+    why = rig.ask_amend(order, trigger_price=D(trigger))
     moved = Amendment(price_decimals=1, qty_decimals=8, trigger_price=D(150))
-    commit(desk.blotter, [AmendSent(order.key, moved, AT)])
-    commit(desk.blotter, desk.blotter.on_amended(order.key, AT))
+    commit(rig.blotter, [AmendSent(order.key, moved, AT)])
+    commit(rig.blotter, rig.blotter.on_amended(order.key, AT))
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
     assert order.intent.trigger == Trigger(D(150))
-    assert "more than risk." in desk.ask_amend(order, qty=QtyLots(3 * 10**8))
-    assert fold_again(desk.blotter).open[order.key].intent.trigger == Trigger(D(150))
+    assert "more than risk." in rig.ask_amend(order, qty=QtyLots(3 * 10**8))
+    assert fold_again(rig.blotter).open[order.key].intent.trigger == Trigger(D(150))
 
 
 def fold_again(blotter):

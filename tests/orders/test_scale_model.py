@@ -1,7 +1,7 @@
 """Between any two steps of an order's life its pair may get another precision: nothing of it is ever another amount.
 
-The model knows amounts alone, as Decimals, and no units at all. The parts are those of the router: desk, risk check,
-both routes, blotter, journal, reports, history and balances; only sockets and clocks are left out.
+The model knows amounts alone, as Decimals, and no units at all. The parts are those of the router: order client, risk
+check, both routes, blotter, journal, reports, history and balances; only sockets and clocks are left out.
 """
 
 import json

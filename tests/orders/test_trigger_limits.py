@@ -9,7 +9,7 @@ from engine.orders.intent import Amendment, Conditional, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.units import PriceTicks, QtyLots
 from tests.market.rig import book_record
-from tests.orders.rig import AT, TOP, Desk, commit, limit
+from tests.orders.rig import AT, TOP, RiskRig, commit, limit
 
 D = Decimal
 
@@ -43,8 +43,8 @@ def triggered(side, kind, at, price=None, qty="1", price_type="static"):
 )  # fmt: skip
 def test_it_is_worth_what_it_trades_at(name, intent, worth):
     """At its trigger, or at the market where that has passed it: a trigger far on the other side is no way round."""
-    assert Desk(**{name: D(worth)}).ask(intent) is None
-    why = Desk(**{name: D(worth) - D("0.01")}).ask(intent)
+    assert RiskRig(**{name: D(worth)}).ask(intent) is None
+    why = RiskRig(**{name: D(worth) - D("0.01")}).ask(intent)
 
     assert why is not None
     assert f"risk.{name}" in why
@@ -52,11 +52,11 @@ def test_it_is_worth_what_it_trades_at(name, intent, worth):
 
 def test_the_market_counts_while_the_side_that_it_would_take_is_empty():
     """By its own side then; with neither there is no price, and that is said."""
-    desk = Desk(order_notional_max=D(50))
-    desk.top = replace(TOP, best_ask=None)
-    assert "nobody asks" in desk.ask(triggered("buy", "stop-loss", "5"))
-    desk.top = replace(TOP, best_ask=None, best_bid=None)
-    assert "no price to measure against risk.order_notional_max" in desk.ask(triggered("buy", "stop-loss", "5"))
+    rig = RiskRig(order_notional_max=D(50))
+    rig.top = replace(TOP, best_ask=None)
+    assert "nobody asks" in rig.ask(triggered("buy", "stop-loss", "5"))
+    rig.top = replace(TOP, best_ask=None, best_bid=None)
+    assert "no price to measure against risk.order_notional_max" in rig.ask(triggered("buy", "stop-loss", "5"))
 
 
 @pytest.mark.parametrize(
@@ -71,22 +71,22 @@ def test_the_market_counts_while_the_side_that_it_would_take_is_empty():
 )
 def test_a_trigger_that_is_moved_beyond_the_market_is_worth_the_market(kind, first, moved, refused):
     """Two are bought at 100.1 for 200.2, wherever the trigger is moved to."""
-    desk = Desk()
-    order = desk.open(triggered("buy", kind, first, qty="2"))
-    desk.risk.limits = replace(desk.risk.limits, order_notional_max=D(200))
-    why = desk.ask_amend(order, trigger_price=D(moved))
+    rig = RiskRig()
+    order = rig.open(triggered("buy", kind, first, qty="2"))
+    rig.risk.limits = replace(rig.risk.limits, order_notional_max=D(200))
+    why = rig.ask_amend(order, trigger_price=D(moved))
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
 
 def test_a_trigger_is_moved_on_a_book_that_is_known():
     """As a limit is: what it would be worth is not known otherwise. Smaller it may be made at any time."""
-    desk = Desk()
-    order = desk.open(triggered("buy", "stop-loss", "110", qty="2"))
-    desk.top = replace(TOP, is_live=False)
+    rig = RiskRig()
+    order = rig.open(triggered("buy", "stop-loss", "110", qty="2"))
+    rig.top = replace(TOP, is_live=False)
 
-    assert "not verified" in desk.ask_amend(order, trigger_price=D(120))
-    assert desk.ask_amend(order, qty=QtyLots(10**8)) is None
+    assert "not verified" in rig.ask_amend(order, trigger_price=D(120))
+    assert rig.ask_amend(order, qty=QtyLots(10**8)) is None
 
 
 @pytest.mark.parametrize(
@@ -101,54 +101,54 @@ def test_a_trigger_is_moved_on_a_book_that_is_known():
 )
 def test_the_collar_holds_what_fires_at_once(intent, refused):
     """It is a limit order from the beginning; one that waits for its trigger is not checked before that."""
-    why = Desk().ask(intent)
+    why = RiskRig().ask(intent)
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
 
 def test_the_collar_holds_an_order_whose_trigger_is_moved_so_that_it_fires():
     """Its limit was far away while nothing was near it."""
-    desk = Desk()
-    order = desk.open(triggered("sell", "take-profit-limit", "150", "1"))
+    rig = RiskRig()
+    order = rig.open(triggered("sell", "take-profit-limit", "150", "1"))
 
-    assert "risk.price_collar_percent" in desk.ask_amend(order, trigger_price=D(50))
-    assert desk.ask_amend(order, trigger_price=D(140)) is None
+    assert "risk.price_collar_percent" in rig.ask_amend(order, trigger_price=D(50))
+    assert rig.ask_amend(order, trigger_price=D(140)) is None
 
 
 def test_the_self_trade_guard_sees_what_fires_at_once():
     """As a market order, as deep as its quantity, or as a limit order; not what waits for its trigger."""
-    desk = Desk()
-    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
-    desk.open(limit("sell", "1", "100.2"))
+    rig = RiskRig()
+    rig.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    rig.open(limit("sell", "1", "100.2"))
 
-    assert "risk.self_trade_guard" in desk.ask(triggered("buy", "stop-loss", "5", qty="2"))
-    assert desk.ask(triggered("buy", "stop-loss", "5")) is None
-    assert "risk.self_trade_guard" in desk.ask(triggered("buy", "stop-loss-limit", "5", "100.2"))
-    assert desk.ask(triggered("buy", "stop-loss", "110", qty="2")) is None
-    waiting = desk.open(triggered("buy", "stop-loss", "110", qty="2"))
-    assert "risk.self_trade_guard" in desk.ask_amend(waiting, trigger_price=D(5))
+    assert "risk.self_trade_guard" in rig.ask(triggered("buy", "stop-loss", "5", qty="2"))
+    assert rig.ask(triggered("buy", "stop-loss", "5")) is None
+    assert "risk.self_trade_guard" in rig.ask(triggered("buy", "stop-loss-limit", "5", "100.2"))
+    assert rig.ask(triggered("buy", "stop-loss", "110", qty="2")) is None
+    waiting = rig.open(triggered("buy", "stop-loss", "110", qty="2"))
+    assert "risk.self_trade_guard" in rig.ask_amend(waiting, trigger_price=D(5))
 
 
 def test_what_fires_at_once_takes_from_the_book_with_the_others():
     """Of the same batch, and on its way."""
-    desk = Desk()
-    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
-    desk.open(limit("sell", "1", "100.2"))
+    rig = RiskRig()
+    rig.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    rig.open(limit("sell", "1", "100.2"))
     fires = triggered("buy", "stop-loss", "5")
     market = limit("buy", "1", None, order_type="market")
 
-    assert desk.ask(market) is None
-    assert "risk.self_trade_guard" in desk.ask(market, batch=[fires])
-    desk.open(fires, is_working=False)
-    assert "risk.self_trade_guard" in desk.ask(market)
+    assert rig.ask(market) is None
+    assert "risk.self_trade_guard" in rig.ask(market, batch=[fires])
+    rig.open(fires, is_working=False)
+    assert "risk.self_trade_guard" in rig.ask(market)
 
 
 def test_kraken_s_minimum_is_by_the_limit():
     """That is what Kraken multiplies with."""
-    desk = Desk()
-    desk.pair = replace(desk.pair, cost_min=D(5))
+    rig = RiskRig()
+    rig.pair = replace(rig.pair, cost_min=D(5))
 
-    assert "minimum of 5" in desk.ask(triggered("sell", "stop-loss-limit", "90", "1"))
+    assert "minimum of 5" in rig.ask(triggered("sell", "stop-loss-limit", "90", "1"))
     assert PriceTicks(10) == triggered("sell", "stop-loss-limit", "90", "1").limit_price
 
 
@@ -187,7 +187,7 @@ def at(price):
 )  # fmt: skip
 def test_the_collar_holds_a_closing_order(intent, refused):
     """Near the price at which it comes into being; one that waits for its trigger then is not checked before that."""
-    why = Desk().ask(intent)
+    why = RiskRig().ask(intent)
 
     assert (why is None) if refused is None else (why is not None and refused in why), why
 
@@ -198,8 +198,8 @@ def test_a_closing_order_is_placed_where_its_order_fires():
     waits = replace(triggered("buy", "stop-loss", "150"), conditional=close)
     fires = replace(triggered("sell", "take-profit", "50"), conditional=close)
 
-    assert Desk().ask(waits) is None
-    assert "closing buy limit 145" in Desk().ask(fires)
+    assert RiskRig().ask(waits) is None
+    assert "closing buy limit 145" in RiskRig().ask(fires)
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_a_closing_order_is_placed_where_its_order_fires():
 )
 def test_an_amend_under_way_is_met_at_either_price(mine, change, intent, meets):
     """It may have been carried out already, or may not be."""
-    desk = Desk()
-    order = desk.open(mine, strategy="another")
-    commit(desk.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
-    why = desk.ask(intent)
+    rig = RiskRig()
+    order = rig.open(mine, strategy="another")
+    commit(rig.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
+    why = rig.ask(intent)
 
     assert (why is not None and "risk.self_trade_guard" in why) == meets, why
 
@@ -238,21 +238,21 @@ def test_an_amend_under_way_is_met_at_either_price(mine, change, intent, meets):
 )
 def test_a_stop_that_may_have_fired_and_rest_is_met(mine, intent, meets):
     """The market is at 99.9 and 100.1: what rests there may be what has fired, and nothing of ours rests before it."""
-    desk = Desk()
-    desk.open(mine, strategy="another")
-    why = desk.ask(intent)
+    rig = RiskRig()
+    rig.open(mine, strategy="another")
+    why = rig.ask(intent)
 
     assert (why is not None and "risk.self_trade_guard" in why) == meets, why
 
 
 def test_reducing_takes_no_order_that_opens_the_position_again():
     """A sell whose conditional close buys it all back."""
-    desk = Desk()
-    desk.position = D(1)
-    desk.risk.reduce("as a person asked")
+    rig = RiskRig()
+    rig.position = D(1)
+    rig.risk.reduce("as a person asked")
 
-    assert desk.ask(limit("sell", "1", "102")) is None
-    assert desk.ask(closing("sell", "102", ("limit", D(101)))) == (
+    assert rig.ask(limit("sell", "1", "102")) is None
+    assert rig.ask(closing("sell", "102", ("limit", D(101)))) == (
         "trading is reducing: as a person asked; "
         "the conditional close of this sell would make the position larger again"
     )

@@ -1,5 +1,5 @@
 """Every amount of an order and of an amend is exact on its pair, or refused with its step:
-by the desk, and behind it.
+by the order client, and behind it.
 
 A position stands there without its stop when Kraken refuses a trigger that is off the tick
 after a round trip.
@@ -103,8 +103,8 @@ def test_an_amount_on_its_step_goes_out(side, qty, options):
 
 
 @pytest.mark.parametrize(("side", "qty", "options", "name", "step"), OFF)
-def test_the_router_does_not_trust_the_desk(side, qty, options, name, step):
-    """What a desk with another idea of the tick let through is refused by the risk check in
+def test_the_router_does_not_trust_the_order_client(side, qty, options, name, step):
+    """What an order client with another idea of the tick let through is refused by the risk check in
     the same words.
     """
     finer = replace(PAIR, price_increment_ticks=1, qty_increment_lots=1, cost_decimals=10)
@@ -126,8 +126,8 @@ def test_the_router_does_not_trust_the_desk(side, qty, options, name, step):
         ({"display_qty": QtyLots(10_001)}, STEP),
     ],
 )
-def test_counts_are_looked_at_behind_the_desk_too(change, said):
-    """Ticks and lots that no desk of ours would make."""
+def test_counts_are_looked_at_behind_the_order_client_too(change, said):
+    """Ticks and lots that no order client of ours would make."""
     intent = OrderIntent(
         symbol="BTC/USD", side="buy", order_type="iceberg", price_decimals=1, qty_decimals=8,
         **{"qty": QtyLots(100_000), "limit_price": PriceTicks(635_000), "display_qty": QtyLots(50_000), **change},
@@ -202,7 +202,7 @@ ANY = st.decimals(allow_nan=True, allow_infinity=True)
 @example(D("1e999999999"), D("1e999999999"), "static")
 @example(D("-1e-999999999"), D("sNaN"), "quote")
 @given(ANY, ANY, st.sampled_from(["static", "quote", "pct"]))
-def test_no_number_raises_behind_the_desk(price, cash, price_type):
+def test_no_number_raises_behind_the_order_client(price, cash, price_type):
     """The router takes what is in its ring: NaN and endless numbers are refused before
     anything counts with them.
     """

@@ -47,8 +47,8 @@ def fill_of(key: str, exec_id: str = "T1") -> Fill:
     )  # fmt: skip
 
 
-class Desk:
-    """A desk on real rings, and what the router finds in them."""
+class ClientRig:
+    """An order client on real rings, and what the router finds in them."""
 
     def __init__(self, slot_count: int = 64) -> None:
         commands, reports = ring(COMMAND_RECORD_BYTES, slot_count), ring(REPORT_RECORD_BYTES, 64)
@@ -58,10 +58,10 @@ class Desk:
             Publisher(commands), GatedSubscriber(reports), BalanceBoardReader(balance_board()), "quoter", 1
         )
         pairs: dict[str, Pair | None] = {"BTC/USD": PAIR, "ETH/USD": OTHER, "SOL/USD": None}
-        self.desk = OrderClient("quoter", ports, pairs, ManualClock(1, NOW))
+        self.client = OrderClient("quoter", ports, pairs, ManualClock(1, NOW))
 
     def submit(self, qty: Any = "1", side: Any = "buy", symbol: Any = "BTC/USD", **options: Any) -> Order:
-        return self.desk.submit(side, symbol, qty, options)  # type: ignore[arg-type]
+        return self.client.submit(side, symbol, qty, options)  # type: ignore[arg-type]
 
     def sent(self) -> list[Command]:
         """Everything in the ring, decoded."""
@@ -70,7 +70,7 @@ class Desk:
     def news(self) -> list[object]:
         """All that the strategy would be told."""
         told = []
-        while (one := self.desk.next_news()) is not None:
+        while (one := self.client.next_news()) is not None:
             told.append(one)
         return told
 

@@ -23,7 +23,7 @@ D = Decimal
 
 
 class Account:
-    """A desk, and the router's records behind it."""
+    """An order client, and the router's records behind it."""
 
     def __init__(self, balance_callers: Collection[str] = ("quoter",)) -> None:
         self.clock, reports = ShellClock(NS_PER_S, AT), ring(REPORT_RECORD_BYTES)
@@ -31,7 +31,7 @@ class Account:
         ports = OrderPorts(
             Publisher(ring(COMMAND_RECORD_BYTES)), GatedSubscriber(reports), BalanceBoardReader(board), "quoter", 1
         )
-        self.desk = OrderClient("quoter", ports, dict(PAIRS), self.clock)
+        self.client = OrderClient("quoter", ports, dict(PAIRS), self.clock)
         self._board, self._reports, self._balance_callers = board, reports, balance_callers
         self.restart()
 
@@ -53,7 +53,7 @@ class Account:
 
     def news(self) -> list[object]:
         found = []
-        while (news := self.desk.next_news()) is not None:
+        while (news := self.client.next_news()) is not None:
             found.append(news)
         return found
 
@@ -68,13 +68,13 @@ class Account:
 def test_before_the_snapshot_there_is_no_balance_and_after_it_there_is_one_of_every_asset() -> None:
     """Of one that Kraken did not name there is nothing, and that is known."""
     account = Account()
-    assert account.desk.balance("USD") is None
+    assert account.client.balance("USD") is None
     account.snapshot(USD="100")
     told = account.news()
 
     assert told == [Balance("USD", D(100), D(0), D(100), D(0))]
-    assert account.desk.balance("USD") == told[0]
-    assert account.desk.balance("BTC") == Balance("BTC")
+    assert account.client.balance("USD") == told[0]
+    assert account.client.balance("BTC") == Balance("BTC")
 
 
 def test_an_order_tells_no_balance_that_is_not_known() -> None:
@@ -83,7 +83,7 @@ def test_an_order_tells_no_balance_that_is_not_known() -> None:
     account.records.commit([submitted()])
     told = account.report()
     assert [news for news in told if isinstance(news, Balance)] == []
-    assert account.desk.balance("USD") is None
+    assert account.client.balance("USD") is None
     account.snapshot(USD="1000")
 
     (usd,) = [news for news in account.news() if isinstance(news, Balance) and news.asset == "USD"]
@@ -98,7 +98,7 @@ def test_an_entry_of_the_ledger_before_the_snapshot_is_no_balance() -> None:
         account.records.balance_changed("USD")
 
     assert account.report() == []
-    assert account.desk.balance("USD") is None
+    assert account.client.balance("USD") is None
 
 
 def test_a_strategy_that_fell_behind_is_told_the_balances_it_is_called_with() -> None:
@@ -116,8 +116,8 @@ def test_a_strategy_without_on_balance_is_sent_none_and_reads_them_all_the_same(
     account = Account(balance_callers=())
     account.snapshot(USD="100", BTC="2")
 
-    assert account.desk.balance("USD") == Balance("USD", D(100), D(0), D(100), D(0))
-    assert account.desk.balance("ETH") == Balance("ETH")
+    assert account.client.balance("USD") == Balance("USD", D(100), D(0), D(100), D(0))
+    assert account.client.balance("ETH") == Balance("ETH")
     assert account.line.sent == 0
 
 
@@ -126,14 +126,14 @@ def test_another_router_goes_on_with_what_was_told_and_says_what_is_gone() -> No
     account = Account()
     account.snapshot(USD="100", BTC="2")
     account.restart()
-    before = account.desk.balance("BTC"), account.desk.balance("ETH")
+    before = account.client.balance("BTC"), account.client.balance("ETH")
     account.snapshot(USD="90")
 
     assert before == (Balance("BTC", D(2), D(0), D(2)), Balance("ETH"))
-    assert account.desk.balance("BTC") == Balance("BTC")
-    assert account.desk.balance("USD") == Balance("USD", D(90), D(0), D(90))
+    assert account.client.balance("BTC") == Balance("BTC")
+    assert account.client.balance("USD") == Balance("USD", D(90), D(0), D(90))
 
 
-def test_a_desk_without_trading_knows_no_balance() -> None:
+def test_an_order_client_without_trading_knows_no_balance() -> None:
     """Nobody asks Kraken for it."""
     assert OrderClient("quoter", None, {}, ManualClock(1, AT)).balance("USD") is None

@@ -15,7 +15,7 @@ from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderPorts
 from tests.order_router.rig import balance_board
 from tests.public_feed.rig import Market, frames
-from tests.strategy_host.rig import PAIR, Desk, fill_of, ring
+from tests.strategy_host.rig import PAIR, ClientRig, fill_of, ring
 
 ANSWERS_MAX = 500  # by then it does not end by itself; what is raised halts the strategy, and so ends it
 
@@ -53,14 +53,14 @@ class Answering(Strategy):
 
 def test_a_fill_is_told_between_refusals_that_never_end() -> None:
     """They come without the router, so its reports could wait behind them for ever."""
-    desk = Desk()
-    order = desk.working()
-    assert desk.reports.try_publish(REPORTS.pack(fill_of(order.id)))
-    desk.submit("-1")
+    rig = ClientRig()
+    order = rig.working()
+    assert rig.reports.try_publish(REPORTS.pack(fill_of(order.id)))
+    rig.submit("-1")
     told: list[object] = []
     while not any(isinstance(news, Fill) for news in told) and len(told) < 9:
-        told.append(desk.desk.next_news())
-        desk.submit("-1")
+        told.append(rig.client.next_news())
+        rig.submit("-1")
 
     assert [type(news) for news in told] == [Order, Fill]
 

@@ -1,4 +1,4 @@
-"""An order's own list of its fills: each once, oldest first, and no more of them than the desk remembers."""
+"""An order's own list of its fills: each once, oldest first, and no more of them than the order client remembers."""
 
 import asyncio
 import copy
@@ -14,27 +14,27 @@ from engine.orders.rings.reports import REPORTS, Fill, Order
 from engine.strategy.orders import Order as StrategyOrder
 from engine.strategy_host import order_client
 from engine.units import MonoNs, WallNs
-from tests.strategy_host.rig import NOW, Desk
+from tests.strategy_host.rig import NOW, ClientRig
 
 
-def fill(desk: Desk, order: Order, number: int) -> None:
+def fill(rig: ClientRig, order: Order, number: int) -> None:
     """The router tells of one."""
     report = Fill(
         key=order.id, exec_id=f"T{number}", trade_id=number, symbol=order.symbol, side=order.side,
         qty=Decimal("0.1"), price=Decimal(60_000 + number), cost=Decimal(6_000), fees={"USD": Decimal(1)},
         liquidity="maker", kraken_time=WallNs(NOW), received_at=MonoNs(1),
     )  # fmt: skip
-    assert desk.reports.try_publish(REPORTS.pack(report))
-    desk.news()
+    assert rig.reports.try_publish(REPORTS.pack(report))
+    rig.news()
 
 
 def test_an_order_has_its_fills_oldest_first_and_each_once() -> None:
     """What a new router tells again is known; another order's are not among them."""
-    desk = Desk()
-    order, other = desk.working(), desk.submit(limit=50_000)
+    rig = ClientRig()
+    order, other = rig.working(), rig.submit(limit=50_000)
     before = order.fills
     for number in (1, 2, 1):
-        fill(desk, order, number)
+        fill(rig, order, number)
 
     assert before == ()
     assert [one.trade_id for one in order.fills] == [1, 2]
@@ -45,10 +45,10 @@ def test_an_order_has_its_fills_oldest_first_and_each_once() -> None:
 def test_fills_that_nobody_remembers_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first, whichever order they are of."""
     monkeypatch.setattr(order_client, "FILLS_REMEMBERED", 3)
-    desk = Desk()
-    orders = [desk.submit(limit=50_000 + number) for number in range(2)]
+    rig = ClientRig()
+    orders = [rig.submit(limit=50_000 + number) for number in range(2)]
     for number in range(5):
-        fill(desk, orders[number % 2], number)
+        fill(rig, orders[number % 2], number)
 
     assert [[one.trade_id for one in order.fills] for order in orders] == [[2, 4], [3]]
 
@@ -63,9 +63,9 @@ def test_an_order_its_fills_and_a_refusal_can_be_given_to_another_process(copied
     """Also while somebody waits for the order, which the fills name and which names the fills."""
 
     async def scenario() -> None:
-        desk = Desk()
-        order = desk.working()
-        fill(desk, order, 1)
+        rig = ClientRig()
+        order = rig.working()
+        fill(rig, order, 1)
         waiting = asyncio.ensure_future(order.until_over())
         await asyncio.sleep(0)
 

@@ -17,7 +17,7 @@ from engine.strategy_host import order_client
 from engine.strategy_host.hosted_strategy import CALLS_WAITING_MAX
 from engine.units import MonoNs
 from tests.public_feed.rig import Market, frames, trade
-from tests.strategy_host.rig import Desk
+from tests.strategy_host.rig import ClientRig
 
 THREADS, ORDERS_EACH = 6, 150
 
@@ -32,19 +32,19 @@ def on_another_thread(what: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    """A desk whose strategy's thread is this one."""
-    desk = Desk()
-    desk.desk.bind(lambda: None)
-    return desk
+def rig() -> ClientRig:
+    """An order client whose strategy's thread is this one."""
+    rig = ClientRig()
+    rig.client.bind(lambda: None)
+    return rig
 
 
-def test_orders_of_six_threads_are_refused_at_once_each_by_an_id_of_its_own_and_told_once(desk: Desk) -> None:
+def test_orders_of_six_threads_are_refused_at_once_each_by_an_id_of_its_own_and_told_once(rig: ClientRig) -> None:
     """None is lost, none is on its way, and the sentence says what to do."""
     made: list[Order] = []
 
     def ask() -> None:
-        made.extend(desk.submit(limit=60000) for _ in range(ORDERS_EACH))
+        made.extend(rig.submit(limit=60000) for _ in range(ORDERS_EACH))
 
     threads = [threading.Thread(target=ask) for _ in range(THREADS)]
     for thread in threads:
@@ -55,47 +55,47 @@ def test_orders_of_six_threads_are_refused_at_once_each_by_an_id_of_its_own_and_
     assert len({order.id for order in made}) == THREADS * ORDERS_EACH
     assert {order.state for order in made} == {OrderState.REFUSED}
     assert "self.context.call_soon(self.buy" in made[0].reason
-    assert desk.sent() == []
-    assert Counter(order.id for order in desk.news()) == Counter(order.id for order in made)  # type: ignore[attr-defined]
-    assert desk.desk.refused == THREADS * ORDERS_EACH
-    assert desk.desk.open_orders == ()
+    assert rig.sent() == []
+    assert Counter(order.id for order in rig.news()) == Counter(order.id for order in made)  # type: ignore[attr-defined]
+    assert rig.client.refused == THREADS * ORDERS_EACH
+    assert rig.client.open_orders == ()
 
 
-def test_a_batch_of_another_thread_is_refused_order_by_order(desk: Desk) -> None:
+def test_a_batch_of_another_thread_is_refused_order_by_order(rig: ClientRig) -> None:
     """As many orders come back as were asked for, whatever they were; none for what is no batch."""
     rows: Any = [("buy", "BTC/USD", "1", {"limit": 1, "tag": "a"}), ("sell", "BTC/USD"), None]
-    made = on_another_thread(lambda: desk.desk.submit_batch(rows))
-    none = on_another_thread(lambda: desk.desk.submit_batch(7))  # type: ignore[arg-type]
+    made = on_another_thread(lambda: rig.client.submit_batch(rows))
+    none = on_another_thread(lambda: rig.client.submit_batch(7))  # type: ignore[arg-type]
 
     assert [order.state for order in made] == [OrderState.REFUSED] * 3
     assert (made[0].tag, made[0].symbol, made[0].side) == ("a", "BTC/USD", "buy")
     assert none == []
-    assert desk.news() == made
+    assert rig.news() == made
 
 
-def test_an_amend_of_another_thread_is_refused_and_its_reason_is_told(desk: Desk) -> None:
+def test_an_amend_of_another_thread_is_refused_and_its_reason_is_told(rig: ClientRig) -> None:
     """The order is as it was, and says why."""
-    order = desk.working()
-    taken = on_another_thread(lambda: desk.desk.amend(order, {"limit": 61000}))
-    told = desk.news()
+    order = rig.working()
+    taken = on_another_thread(lambda: rig.client.amend(order, {"limit": 61000}))
+    told = rig.news()
 
     assert taken is False
     assert told == [order]
     assert order.reason.startswith("amend refused: it was asked for on another thread")
     assert order.is_working
-    assert desk.sent() == []
+    assert rig.sent() == []
 
 
-def test_cancels_of_another_thread_are_handed_over(desk: Desk) -> None:
+def test_cancels_of_another_thread_are_handed_over(rig: ClientRig) -> None:
     """They leave when the strategy's own thread comes to them."""
-    order = desk.working()
-    on_another_thread(lambda: desk.desk.cancel([order]))
-    on_another_thread(lambda: desk.desk.cancel_all(""))
-    before = desk.sent()
-    desk.news()
+    order = rig.working()
+    on_another_thread(lambda: rig.client.cancel([order]))
+    on_another_thread(lambda: rig.client.cancel_all(""))
+    before = rig.sent()
+    rig.news()
 
     assert before == []
-    assert desk.sent() == [Cancel("quoter", [order.id]), CancelAll("quoter", "")]
+    assert rig.sent() == [Cancel("quoter", [order.id]), CancelAll("quoter", "")]
 
 
 def test_cancels_of_another_thread_leave_while_an_async_callback_waits() -> None:
@@ -106,36 +106,36 @@ def test_cancels_of_another_thread_leave_while_an_async_callback_waits() -> None
             await asyncio.Event().wait()
 
     async def scenario() -> list[Any]:
-        desk, market = Desk(), Market()
+        rig, market = ClientRig(), Market()
         market.take(*frames()[:20])
         hosted = market.host(Waiting())
-        hosted.order_client = desk.desk
-        desk.desk.bind(lambda: None)
-        order = desk.working()
+        hosted.order_client = rig.client
+        rig.client.bind(lambda: None)
+        order = rig.working()
         market.take(trade("BTC/USD", 1))
         while hosted.waiting is None:
             hosted.do_work()
         await asyncio.sleep(0)
-        on_another_thread(lambda: desk.desk.cancel([order]))
+        on_another_thread(lambda: rig.client.cancel([order]))
         hosted.do_work()
         hosted.waiting.cancel()
         await asyncio.wait({hosted.waiting})
-        return [desk.sent(), [Cancel("quoter", [order.id])]]
+        return [rig.sent(), [Cancel("quoter", [order.id])]]
 
     sent, wanted = asyncio.run(scenario())
 
     assert sent == wanted
 
 
-def test_a_process_that_was_forked_off_cannot_trade(desk: Desk) -> None:
+def test_a_process_that_was_forked_off_cannot_trade(rig: ClientRig) -> None:
     """It has the same rings in its memory, and must not write to them."""
-    order = desk.working()
+    order = rig.working()
 
     def act() -> None:
-        asked = desk.submit(limit=60000)
-        desk.desk.amend(order, {"limit": 61000})
-        desk.desk.cancel([order])
-        desk.desk.cancel_all("")
+        asked = rig.submit(limit=60000)
+        rig.client.amend(order, {"limit": 61000})
+        rig.client.cancel([order])
+        rig.client.cancel_all("")
         assert asked.state is OrderState.REFUSED
         assert "forked" in asked.reason
 
@@ -144,39 +144,39 @@ def test_a_process_that_was_forked_off_cannot_trade(desk: Desk) -> None:
     child.join()
 
     assert child.exitcode == 0
-    assert desk.news() == []
-    assert desk.sent() == []
+    assert rig.news() == []
+    assert rig.sent() == []
 
 
-def test_twelve_thousand_refusals_of_one_callback_are_told_once_each(desk: Desk) -> None:
+def test_twelve_thousand_refusals_of_one_callback_are_told_once_each(rig: ClientRig) -> None:
     """More than the command ring holds, and more than a callback should ask for."""
-    made = [desk.submit(limit=60000) for _ in range(12_000)]
+    made = [rig.submit(limit=60000) for _ in range(12_000)]
     refused = [order for order in made if order.state is OrderState.REFUSED]
 
     assert len(refused) > 11_000
-    assert desk.news() == refused
-    assert desk.desk.untold == 0
+    assert rig.news() == refused
+    assert rig.client.untold == 0
 
 
-def test_refusals_beyond_the_bound_are_counted_and_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_beyond_the_bound_are_counted_and_said(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their orders say it all the same."""
     monkeypatch.setattr(order_client, "NEWS_KEPT_MAX", 100)
     with capture_logs() as logs:
-        made = [desk.submit("nothing") for _ in range(1000)]
-        made += on_another_thread(lambda: [desk.submit("nothing") for _ in range(150)])
-        told = desk.news()
+        made = [rig.submit("nothing") for _ in range(1000)]
+        made += on_another_thread(lambda: [rig.submit("nothing") for _ in range(150)])
+        told = rig.news()
 
     assert {order.state for order in made} == {OrderState.REFUSED}
-    assert len(told) + desk.desk.untold == 1150
+    assert len(told) + rig.client.untold == 1150
     assert len(told) == 100
     said = [entry["untold"] for entry in logs if entry["event"] == "refusals are not told by on_order"]
     assert said == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 
-def test_a_halted_strategys_orders_are_refused(desk: Desk) -> None:
+def test_a_halted_strategys_orders_are_refused(rig: ClientRig) -> None:
     """A task of its own may still ask for one."""
-    desk.desk.end("it raised too often")
-    order = desk.submit(limit=60000)
+    rig.client.end("it raised too often")
+    order = rig.submit(limit=60000)
 
     assert order.state is OrderState.REFUSED
     assert order.reason == "the strategy was halted: it raised too often"

@@ -1,4 +1,4 @@
-"""What a strategy hands over may be anything: its desk raises for nothing, and what it sends can be sent on."""
+"""What a strategy hands over may be anything: its order client raises for nothing, and what it sends can be sent on."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ from engine.strategy_host import order_client
 from engine.strategy_host.order_client import KEYS_PER_COMMAND_MAX, OrderClient
 from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.examples import times
-from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, Desk
+from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, ClientRig
 
 DEADLINE = WallNs(NOW + NS_PER_S)
 
@@ -53,34 +53,34 @@ DEADLINE = WallNs(NOW + NS_PER_S)
 
 def test_an_order_has_the_id_that_was_asked_for_once() -> None:
     """Then it is used, whether the order is open or over; one that was refused does not use it up."""
-    desk = Desk()
-    refused = desk.submit(limit=60000, postonly=True, cl_ord_id="mine-17")
-    order = desk.submit(limit=60000, cl_ord_id="mine-17")
-    again = desk.submit(limit=60001, cl_ord_id="mine-17")
+    rig = ClientRig()
+    refused = rig.submit(limit=60000, postonly=True, cl_ord_id="mine-17")
+    order = rig.submit(limit=60000, cl_ord_id="mine-17")
+    again = rig.submit(limit=60001, cl_ord_id="mine-17")
 
     assert refused.id != "mine-17"
     assert (order.id, order.state) == ("mine-17", OrderState.NEW)
-    assert [command.key for command in desk.sent()] == ["mine-17"]
-    assert desk.desk.order("mine-17") is order
+    assert [command.key for command in rig.sent()] == ["mine-17"]
+    assert rig.client.order("mine-17") is order
     assert (again.state, again.error.kind, again.id != "mine-17") == (OrderState.REFUSED, ErrorKind.DUPLICATE, True)
 
 
 def test_an_id_that_the_engine_may_make_is_not_given_away() -> None:
     """It would be a later order's."""
-    desk = Desk()
-    first = desk.submit(limit=60000)
+    rig = ClientRig()
+    first = rig.submit(limit=60000)
 
-    assert desk.submit(limit=60001, cl_ord_id=f"{first.id[:-1]}z").error.kind is ErrorKind.DUPLICATE
+    assert rig.submit(limit=60001, cl_ord_id=f"{first.id[:-1]}z").error.kind is ErrorKind.DUPLICATE
 
 
 def test_a_batch_has_no_id_twice() -> None:
     """All of it is refused, as for any other mistake."""
-    desk = Desk()
+    rig = ClientRig()
     row = ("buy", "BTC/USD", "0.01", {"limit": 60000, "cl_ord_id": "mine-17"})
-    made = desk.desk.submit_batch([row, row])
+    made = rig.client.submit_batch([row, row])
 
     assert {order.error.kind for order in made} == {ErrorKind.DUPLICATE}
-    assert desk.sent() == []
+    assert rig.sent() == []
 
 
 # --- refusals
@@ -123,17 +123,17 @@ WRONG = {
 def test_an_order_that_cannot_be_is_refused_and_nowhere_open(mistake: str) -> None:
     """It is told to the strategy like any other end, and nothing was sent."""
     options, said = WRONG[mistake]
-    desk = Desk()
+    rig = ClientRig()
 
-    order = desk.submit(**options, tag="mine")
+    order = rig.submit(**options, tag="mine")
 
     assert order.state is OrderState.REFUSED
     assert said in order.reason
     assert order.tag == "mine"
-    assert desk.desk.open_orders == ()
-    assert desk.desk.order(order.id) is order
-    assert desk.news() == [order]
-    assert desk.sent() == []
+    assert rig.client.open_orders == ()
+    assert rig.client.order(order.id) is order
+    assert rig.news() == [order]
+    assert rig.sent() == []
     repr(order)
 
 
@@ -149,14 +149,14 @@ def test_enums_of_words_and_numbers_of_other_kinds_are_sent_as_plain_ones() -> N
     class Share(float):
         __slots__ = ()
 
-    desk = Desk()
-    order = desk.submit(
+    rig = ClientRig()
+    order = rig.submit(
         Amount("0.5"), Word("SELL"), Word("BTC/USD"), limit=Share(60000.5), time_in_force=Word("IOC"), cash_qty=None
     )
-    desk.desk.cancel_all(Word("BTC/USD"))
+    rig.client.cancel_all(Word("BTC/USD"))
 
     assert order.state is OrderState.NEW, order.reason
-    submit, cancel_all = desk.sent()
+    submit, cancel_all = rig.sent()
     assert isinstance(submit, Submit)
     assert (submit.intent.side, submit.intent.qty, submit.intent.limit_price) == ("sell", 50_000_000, 600_005)
     assert cancel_all == CancelAll("quoter", "BTC/USD")
@@ -164,21 +164,21 @@ def test_enums_of_words_and_numbers_of_other_kinds_are_sent_as_plain_ones() -> N
 
 def test_an_order_that_finds_the_ring_full_is_refused_and_nowhere_open() -> None:
     """It did not leave."""
-    desk = Desk(slot_count=4)
-    orders = [desk.submit(limit=60000 + number) for number in range(5)]
+    rig = ClientRig(slot_count=4)
+    orders = [rig.submit(limit=60000 + number) for number in range(5)]
 
     assert [order.state.name for order in orders] == [*["NEW"] * 4, "REFUSED"]
-    assert list(desk.desk.open_orders) == orders[:4]
+    assert list(rig.client.open_orders) == orders[:4]
 
 
 def test_an_engine_that_does_not_trade_refuses_and_keeps_nothing_open() -> None:
     """And tells a mistake before that."""
-    desk = OrderClient("quoter", None, {"BTC/USD": PAIR}, ManualClock(1, NOW), "it is a rehearsal")
+    rig = OrderClient("quoter", None, {"BTC/USD": PAIR}, ManualClock(1, NOW), "it is a rehearsal")
 
-    assert desk.submit("buy", "BTC/USD", 1, {"limit": 1}).reason == "it is a rehearsal"
-    assert desk.submit("buy", "BTC/USD", -1, {}).reason == "qty must be a number above 0, not -1"
-    assert [order.reason for order in desk.submit_batch([("buy", "BTC/USD", 1, {})] * 2)] == ["it is a rehearsal"] * 2
-    assert desk.open_orders == ()
+    assert rig.submit("buy", "BTC/USD", 1, {"limit": 1}).reason == "it is a rehearsal"
+    assert rig.submit("buy", "BTC/USD", -1, {}).reason == "qty must be a number above 0, not -1"
+    assert [order.reason for order in rig.submit_batch([("buy", "BTC/USD", 1, {})] * 2)] == ["it is a rehearsal"] * 2
+    assert rig.open_orders == ()
 
 
 # --- batches
@@ -209,19 +209,19 @@ BATCHES: dict[str, tuple[list[Any], str]] = {
 def test_one_wrong_order_is_the_end_of_its_batch(mistake: str) -> None:
     """Each order of it says why, and none is open."""
     rows, said = BATCHES[mistake]
-    desk = Desk()
+    rig = ClientRig()
 
-    orders = desk.desk.submit_batch(rows)
+    orders = rig.client.submit_batch(rows)
 
     assert len(orders) == len(rows)
     assert {(order.state, order.reason) for order in orders} == {(OrderState.REFUSED, said)}
-    assert desk.desk.open_orders == ()
-    assert desk.sent() == []
+    assert rig.client.open_orders == ()
+    assert rig.sent() == []
 
 
 def test_the_largest_batch_fits() -> None:
     """Fifteen orders with every option of theirs."""
-    desk = Desk()
+    rig = ClientRig()
     options: Any = {
         "order_type": "trailing-stop-limit", "trigger": Decimal("1." + "1" * 30), "trigger_type": "pct",
         "trigger_reference": "index", "limit_offset": Decimal("-1." + "1" * 30), "limit_offset_type": "pct",
@@ -230,20 +230,20 @@ def test_the_largest_batch_fits() -> None:
         "stp_type": "cancel_newest",
     }  # fmt: skip
 
-    orders = desk.desk.submit_batch([("sell", "BTC/USD", "1", options)] * 15)
+    orders = rig.client.submit_batch([("sell", "BTC/USD", "1", options)] * 15)
 
     assert {order.state for order in orders} <= {OrderState.NEW, OrderState.REFUSED}
     if orders[0].state is OrderState.REFUSED:
         assert orders[0].reason == "the batch is too long for one command; send it in two"
-        assert desk.desk.open_orders == ()
-    assert all(isinstance(command, SubmitBatch) for command in desk.sent())
+        assert rig.client.open_orders == ()
+    assert all(isinstance(command, SubmitBatch) for command in rig.sent())
 
 
 @pytest.mark.parametrize("batch", [None, 5, "buy", {}, [], iter(())])
 def test_a_batch_that_is_no_list_is_told_in_the_log(batch: Any) -> None:
     """There is no order to tell of."""
     with capture_logs() as logs:
-        assert Desk().desk.submit_batch(batch) == []
+        assert ClientRig().client.submit_batch(batch) == []
 
     assert [entry["log_level"] for entry in logs] == ["error"]
 
@@ -253,8 +253,8 @@ def test_a_batch_that_is_no_list_is_told_in_the_log(batch: Any) -> None:
 
 def test_an_amend_that_cannot_be_leaves_its_reason_on_the_order() -> None:
     """The order stays as it is, and can be amended still."""
-    desk = Desk()
-    order = desk.working()
+    rig = ClientRig()
+    order = rig.working()
 
     for options, said in (
         ({"price": 1}, "amend refused: amend has no option price; did you mean limit?"),
@@ -263,60 +263,60 @@ def test_an_amend_that_cannot_be_leaves_its_reason_on_the_order() -> None:
         ({"trigger": 1}, "amend refused: a limit order has no trigger to change"),
         (None, "amend refused: the options of an order must be a dict, such as {'limit': price}"),
     ):
-        assert desk.desk.amend(order, options) is False  # type: ignore[arg-type]
+        assert rig.client.amend(order, options) is False  # type: ignore[arg-type]
         assert order.reason == said
-        assert desk.news() == [order]
+        assert rig.news() == [order]
     assert order.is_working
-    assert desk.sent() == []
-    assert desk.desk.amend(order, {"limit": "60001"})
-    assert [type(command) for command in desk.sent()] == [Amend]
+    assert rig.sent() == []
+    assert rig.client.amend(order, {"limit": "60001"})
+    assert [type(command) for command in rig.sent()] == [Amend]
 
 
 def test_an_amend_before_the_pair_is_known_says_so() -> None:
     """An order of an earlier run is told before its pair's precision is."""
-    desk = Desk()
+    rig = ClientRig()
     report = OrderReport(
         key="mine", order_id="O1", symbol="SOL/USD", side="buy", order_type="limit", state=OrderState.WORKING,
         price_decimals=2, qty_decimals=8, changed_at=WallNs(NOW),
     )  # fmt: skip
-    assert desk.reports.try_publish(REPORTS.pack(report))
-    (order,) = desk.news()
+    assert rig.reports.try_publish(REPORTS.pack(report))
+    (order,) = rig.news()
     assert isinstance(order, Order)
 
     assert order.is_working
-    assert desk.desk.amend(order, {"limit": 61}) is False  # type: ignore[arg-type]
+    assert rig.client.amend(order, {"limit": 61}) is False  # type: ignore[arg-type]
     assert order.reason.startswith("amend refused: SOL/USD cannot be traded: the venue has not told")
-    assert desk.sent() == []
+    assert rig.sent() == []
 
 
 @pytest.mark.parametrize("what", [None, 5, "O1", {}])
 def test_only_an_order_can_be_amended(what: Any) -> None:
     """What is none is told in the log."""
     with capture_logs() as logs:
-        assert Desk().desk.amend(what, {"limit": 1}) is False
+        assert ClientRig().client.amend(what, {"limit": 1}) is False
 
     assert "amend takes an order" in logs[0]["reason"]
 
 
 def test_a_cancel_of_what_is_no_order_cancels_the_others() -> None:
     """A variable that is still None must not keep the rest alive; a list counts as what is in it."""
-    desk = Desk()
-    first, second, third = (desk.working() for _ in range(3))
+    rig = ClientRig()
+    first, second, third = (rig.working() for _ in range(3))
 
     with capture_logs() as logs:
-        desk.desk.cancel((None, first, "O7", [second, 5], {third}))  # type: ignore[arg-type]
+        rig.client.cancel((None, first, "O7", [second, 5], {third}))  # type: ignore[arg-type]
 
-    assert desk.sent() == [Cancel("quoter", [first.id, second.id, third.id])]
+    assert rig.sent() == [Cancel("quoter", [first.id, second.id, third.id])]
     assert [entry["reason"].rpartition("not ")[2] for entry in logs] == ["None", "'O7'", "5"]
 
 
 def test_the_same_mistake_is_told_once() -> None:
     """However often the strategy makes it."""
-    desk = Desk()
+    rig = ClientRig()
 
     with capture_logs() as logs:
         for _ in range(1000):
-            desk.desk.cancel(None)  # type: ignore[arg-type]
+            rig.client.cancel(None)  # type: ignore[arg-type]
 
     assert len(logs) == 1
 
@@ -324,23 +324,23 @@ def test_the_same_mistake_is_told_once() -> None:
 @pytest.mark.parametrize("symbol", ["btc/usd", "FOO/BAR", None, 5, [], "\ud800"])
 def test_a_cancel_of_all_on_an_unknown_pair_is_told(symbol: Any) -> None:
     """Else the strategy would believe that all are canceled."""
-    desk = Desk()
+    rig = ClientRig()
     with capture_logs() as logs:
-        desk.desk.cancel_all(symbol)
-        desk.desk.cancel_all("BTC/USD")
-        desk.desk.cancel_all("")
+        rig.client.cancel_all(symbol)
+        rig.client.cancel_all("BTC/USD")
+        rig.client.cancel_all("")
 
     assert len(logs) == 1
-    assert [command.symbol for command in desk.sent() if isinstance(command, CancelAll)] == ["BTC/USD", ""]
+    assert [command.symbol for command in rig.sent() if isinstance(command, CancelAll)] == ["BTC/USD", ""]
 
 
 def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
     """An exception's text may be no Unicode."""
-    desk = Desk()
+    rig = ClientRig()
 
-    desk.desk.end("\ud800" * 1000)
+    rig.client.end("\ud800" * 1000)
 
-    assert desk.sent() == [StrategyEnded("quoter", "?" * 200)]
+    assert rig.sent() == [StrategyEnded("quoter", "?" * 200)]
 
 
 # --- a report of a key alone
@@ -348,25 +348,25 @@ def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
 
 def test_at_the_end_of_a_run_orders_are_refused_and_cancels_are_sent_until_the_router_has_ended() -> None:
     """Then they are told to have come too late, and the order goes on being open."""
-    desk = Desk()
-    order, other = desk.working(), desk.working(symbol="ETH/USD", limit=3000)
-    desk.desk.send_no_orders()
-    for late in (desk.submit(limit=60000), desk.submit(order_type="market"), *desk.desk.submit_batch([ROW, ROW])):
+    rig = ClientRig()
+    order, other = rig.working(), rig.working(symbol="ETH/USD", limit=3000)
+    rig.client.send_no_orders()
+    for late in (rig.submit(limit=60000), rig.submit(order_type="market"), *rig.client.submit_batch([ROW, ROW])):
         assert late.state is OrderState.REFUSED
         assert late.reason == "the engine is stopping"
-    assert not desk.desk.amend(order, {"qty": "2"})
+    assert not rig.client.amend(order, {"qty": "2"})
     assert order.reason == "amend refused: the engine is stopping"
-    assert desk.sent() == []
-    desk.desk.cancel([other])
-    assert desk.sent() == [Cancel("quoter", [other.id])]
-    desk.desk.router_has_ended()
+    assert rig.sent() == []
+    rig.client.cancel([other])
+    assert rig.sent() == [Cancel("quoter", [other.id])]
+    rig.client.router_has_ended()
     with capture_logs() as lines:
-        desk.desk.cancel([order])
-        desk.desk.cancel_all("SOL/USD")
-        desk.desk.cancel_all("BTC/USD")
-        desk.desk.cancel_all("")
+        rig.client.cancel([order])
+        rig.client.cancel_all("SOL/USD")
+        rig.client.cancel_all("BTC/USD")
+        rig.client.cancel_all("")
 
-    assert desk.sent() == []
+    assert rig.sent() == []
     assert order.is_working
     assert [line["reason"].split(":")[0] for line in lines] == [
         "1 open orders were not canceled",
@@ -376,90 +376,90 @@ def test_at_the_end_of_a_run_orders_are_refused_and_cancels_are_sent_until_the_r
 
 def test_an_order_that_the_router_does_not_know_ends_as_what_was_asked_for() -> None:
     """One that has ended, or was never ours, stays as it is."""
-    desk = Desk()
-    order = desk.submit("0.01", limit="60000.1")
+    rig = ClientRig()
+    order = rig.submit("0.01", limit="60000.1")
     asked = order.report
     unknown = OrderReport(
         key=order.id, symbol="", side="", state=OrderState.REFUSED, reason="never sent", error=ErrorKind.TRANSPORT,
         changed_at=NOW,
     )  # fmt: skip
     for report in (unknown, replace(unknown, reason="again"), replace(unknown, key="another")):
-        assert desk.reports.try_publish(REPORTS.pack(report))
-    told = desk.news()
+        assert rig.reports.try_publish(REPORTS.pack(report))
+    told = rig.news()
 
     assert told == [order]
     assert not order.is_open
     assert order.report == replace(asked, state=OrderState.REFUSED, reason="never sent", error=ErrorKind.TRANSPORT)
-    assert list(desk.desk.open_orders) == []
+    assert list(rig.client.open_orders) == []
 
 
 def test_a_new_router_is_asked_of_the_orders_that_it_did_not_tell() -> None:
     """The one before may have refused them, or not have taken them."""
-    desk = Desk()
-    working = desk.working()
-    untold = [desk.submit("0.01", limit="60000.1") for _ in range(KEYS_PER_COMMAND_MAX + 1)]
-    desk.sent()
+    rig = ClientRig()
+    working = rig.working()
+    untold = [rig.submit("0.01", limit="60000.1") for _ in range(KEYS_PER_COMMAND_MAX + 1)]
+    rig.sent()
     for report in (ResyncBegan(), working.report, ResyncEnded()):
-        assert desk.reports.try_publish(REPORTS.pack(report))
-    desk.news()
+        assert rig.reports.try_publish(REPORTS.pack(report))
+    rig.news()
 
     keys = [order.id for order in untold]
-    assert desk.sent() == [StatusRequest("quoter", keys[:-1]), StatusRequest("quoter", keys[-1:])]
+    assert rig.sent() == [StatusRequest("quoter", keys[:-1]), StatusRequest("quoter", keys[-1:])]
 
 
 def test_a_new_router_that_tells_all_is_asked_nothing() -> None:
-    desk = Desk()
-    desk.working()
+    rig = ClientRig()
+    rig.working()
     for report in (ResyncBegan(), ResyncEnded()):
-        assert desk.reports.try_publish(REPORTS.pack(report))
-    desk.news()
+        assert rig.reports.try_publish(REPORTS.pack(report))
+    rig.news()
 
-    assert desk.sent() == []
+    assert rig.sent() == []
 
 
 def test_a_new_router_is_told_that_the_strategy_has_ended() -> None:
     """Orders of it that appear later are to end as well."""
-    desk = Desk()
-    desk.desk.end("it raised too often")
-    desk.sent()
+    rig = ClientRig()
+    rig.client.end("it raised too often")
+    rig.sent()
     for report in (ResyncBegan(), ResyncEnded()):
-        assert desk.reports.try_publish(REPORTS.pack(report))
-    desk.news()
+        assert rig.reports.try_publish(REPORTS.pack(report))
+    rig.news()
 
-    assert desk.sent() == [StrategyEnded("quoter", "it raised too often")]
+    assert rig.sent() == [StrategyEnded("quoter", "it raised too often")]
 
 
 def test_orders_that_were_never_sent_take_no_room_from_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new router tells again of what ended: that is no news, however many were refused since."""
     monkeypatch.setattr(order_client, "ENDED_ORDERS_KEPT", 3)
-    desk = Desk()
-    order = desk.working()
+    rig = ClientRig()
+    order = rig.working()
     over = replace(order.report, state=OrderState.CANCELED)
-    assert desk.reports.try_publish(REPORTS.pack(over))
-    assert desk.news() == [order]
-    refused = [desk.submit("-1") for _ in range(9)]
-    desk.news()
-    assert desk.reports.try_publish(REPORTS.pack(over))
+    assert rig.reports.try_publish(REPORTS.pack(over))
+    assert rig.news() == [order]
+    refused = [rig.submit("-1") for _ in range(9)]
+    rig.news()
+    assert rig.reports.try_publish(REPORTS.pack(over))
 
-    assert desk.news() == []
-    assert desk.desk.ends_told.count == 1
-    assert [desk.desk.order(each.id) for each in (order, refused[0], refused[-1])] == [order, None, refused[-1]]
+    assert rig.news() == []
+    assert rig.client.ends_told.count == 1
+    assert [rig.client.order(each.id) for each in (order, refused[0], refused[-1])] == [order, None, refused[-1]]
 
 
 def test_an_order_that_has_ended_is_found_by_both_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """For as long as it is kept; also one whose first report is its last."""
     monkeypatch.setattr(order_client, "ENDED_ORDERS_KEPT", 2)
-    desk = Desk()
+    rig = ClientRig()
     orders = []
     for number in range(3):
-        order = desk.submit(limit=60000)
+        order = rig.submit(limit=60000)
         over = replace(order.report, order_id=f"O{number}", state=OrderState.CANCELED)
-        assert desk.reports.try_publish(REPORTS.pack(over))
-        assert desk.news() == [order]
+        assert rig.reports.try_publish(REPORTS.pack(over))
+        assert rig.news() == [order]
         orders.append(order)
 
-    assert [desk.desk.order(f"O{number}") for number in range(3)] == [None, *orders[1:]]
-    assert [desk.desk.order(order.id) for order in orders] == [None, *orders[1:]]
+    assert [rig.client.order(f"O{number}") for number in range(3)] == [None, *orders[1:]]
+    assert [rig.client.order(order.id) for order in orders] == [None, *orders[1:]]
 
 
 @pytest.mark.parametrize(
@@ -475,17 +475,17 @@ def test_an_order_that_has_ended_is_found_by_both_its_ids(monkeypatch: pytest.Mo
 )  # fmt: skip
 def test_what_an_earlier_run_left_of_a_pair_that_it_had_added_is_known(left: Position | OrderReport) -> None:
     """Its orders are canceled by its name, though this run does not follow it yet."""
-    desk = Desk()
-    assert not desk.desk.knows("DOGE/USD")
-    assert desk.reports.try_publish(REPORTS.pack(left))
-    desk.news()
+    rig = ClientRig()
+    assert not rig.client.knows("DOGE/USD")
+    assert rig.reports.try_publish(REPORTS.pack(left))
+    rig.news()
 
     with capture_logs() as logs:
-        desk.desk.cancel_all("DOGE/USD")
+        rig.client.cancel_all("DOGE/USD")
 
     assert logs == []
-    assert desk.desk.knows("DOGE/USD")
-    assert desk.sent() == [CancelAll("quoter", "DOGE/USD")]
+    assert rig.client.knows("DOGE/USD")
+    assert rig.sent() == [CancelAll("quoter", "DOGE/USD")]
 
 
 # --- a report that cannot be read
@@ -493,17 +493,17 @@ def test_what_an_earlier_run_left_of_a_pair_that_it_had_added_is_known(left: Pos
 
 def test_a_report_that_cannot_be_read_is_left_behind() -> None:
     """Counted, told once, and the next is taken."""
-    desk = Desk()
+    rig = ClientRig()
     for record in (b"\xff" * 100, REPORTS.pack(TradingStatus("ACTIVE", True, ""))):
-        assert desk.reports.try_publish(record)
+        assert rig.reports.try_publish(record)
 
     with capture_logs() as logs:
-        told = desk.news()
+        told = rig.news()
 
     assert len(told) == 1
-    assert desk.desk.status.is_open
+    assert rig.client.status.is_open
     assert [(entry["log_level"], entry["unreadable"]) for entry in logs] == [("error", 1)]
-    assert desk.news() == []
+    assert rig.news() == []
 
 
 # --- anything at all
@@ -567,16 +567,16 @@ SIDE = st.sampled_from(["buy", "sell"]) | GARBAGE
 SYMBOL = st.sampled_from(["BTC/USD", "BTC/USD", "ETH/USD", "SOL/USD"]) | GARBAGE
 
 
-def is_sound(desk: Desk, order: Order) -> None:
+def is_sound(rig: ClientRig, order: Order) -> None:
     """It is refused in one sentence, or on its way; and open only then."""
     assert isinstance(order, Order)
     if order.state is OrderState.REFUSED:
         assert order.reason
         assert "\n" not in order.reason
-        assert order not in desk.desk.open_orders
+        assert order not in rig.client.open_orders
     else:
         assert order.state is OrderState.NEW
-        assert order in desk.desk.open_orders
+        assert order in rig.client.open_orders
     repr(order)
 
 
@@ -597,12 +597,12 @@ def can_be_sent_on(intent: OrderIntent) -> None:
 @given(side=SIDE, symbol=SYMBOL, qty=QTY, options=OPTIONS)
 def test_whatever_a_strategy_asks_for_an_order_comes_back(side: Any, symbol: Any, qty: Any, options: Any) -> None:
     """REFUSED, or sent as something that decodes, can be measured and can be sent on."""
-    desk = Desk()
+    rig = ClientRig()
 
-    order = desk.desk.submit(side, symbol, qty, options)
+    order = rig.client.submit(side, symbol, qty, options)
 
-    is_sound(desk, order)
-    commands = desk.sent()
+    is_sound(rig, order)
+    commands = rig.sent()
     assert len(commands) == (order.state is OrderState.NEW)
     for command in commands:
         assert isinstance(command, Submit)
@@ -613,15 +613,15 @@ def test_whatever_a_strategy_asks_for_an_order_comes_back(side: Any, symbol: Any
 @given(rows=st.lists(st.tuples(SIDE, SYMBOL, QTY, OPTIONS) | GARBAGE, max_size=4) | GARBAGE)
 def test_whatever_a_batch_holds_its_orders_come_back(rows: Any) -> None:
     """All of them sent, or none."""
-    desk = Desk()
+    rig = ClientRig()
 
     with capture_logs():
-        orders = desk.desk.submit_batch(rows)
+        orders = rig.client.submit_batch(rows)
 
     for order in orders:
-        is_sound(desk, order)
+        is_sound(rig, order)
     assert len({order.state for order in orders}) <= 1
-    for command in desk.sent():
+    for command in rig.sent():
         assert isinstance(command, SubmitBatch)
         for _, intent in command.orders:
             can_be_sent_on(intent)
@@ -644,12 +644,12 @@ WORKING: dict[str, Callable[[], dict[str, Any]]] = {
 )  # fmt: skip
 def test_whatever_an_amend_wants_it_is_sent_or_says_why(order_type: str, options: Any) -> None:
     """And what was sent can be sent on."""
-    desk = Desk()
-    order = desk.working(**WORKING[order_type]())
+    rig = ClientRig()
+    order = rig.working(**WORKING[order_type]())
 
-    is_taken = desk.desk.amend(order, options)
+    is_taken = rig.client.amend(order, options)
 
-    commands = desk.sent()
+    commands = rig.sent()
     assert len(commands) == is_taken
     assert is_taken or order.reason.startswith("amend refused: ")
     for command in commands:
@@ -661,32 +661,32 @@ def test_whatever_an_amend_wants_it_is_sent_or_says_why(order_type: str, options
 @given(orders=st.lists(GARBAGE, max_size=3) | GARBAGE, symbol=GARBAGE)
 def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
     """And the order that is among it is canceled."""
-    desk = Desk()
-    order = desk.working()
+    rig = ClientRig()
+    order = rig.working()
 
     with capture_logs():
-        desk.desk.cancel(orders)
-        desk.desk.cancel_all(symbol)
-        desk.desk.cancel((orders, order))
+        rig.client.cancel(orders)
+        rig.client.cancel_all(symbol)
+        rig.client.cancel((orders, order))
 
-    cancels = [command for command in desk.sent() if isinstance(command, Cancel)]
+    cancels = [command for command in rig.sent() if isinstance(command, Cancel)]
     assert [command.keys for command in cancels] == [[order.id]]
     assert order.report.is_ending
 
 
 def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() -> None:
-    """It leaves when there is room, and no strategy can make the desk grow."""
-    desk = Desk(slot_count=8)
-    order = desk.working()
-    while desk.submit(limit=60000).is_open:
+    """It leaves when there is room, and no strategy can make the order client grow."""
+    rig = ClientRig(slot_count=8)
+    order = rig.working()
+    while rig.submit(limit=60000).is_open:
         pass
     for _ in range(100):
-        desk.desk.cancel([order])
-        desk.desk.cancel_all("BTC/USD")
+        rig.client.cancel([order])
+        rig.client.cancel_all("BTC/USD")
     sent = []
     for _ in range(10):
-        sent += desk.sent()
-        desk.news()
+        sent += rig.sent()
+        rig.news()
 
     assert sent[-2:] == [Cancel("quoter", [order.id]), CancelAll("quoter", "BTC/USD")]
     assert sum(isinstance(command, Cancel) for command in sent) == 1
@@ -696,11 +696,11 @@ def test_who_waits_for_an_order_is_told_that_the_engine_has_ended() -> None:
     """An order may outlive the engine: whoever waits for its end waits no longer, and nobody begins to."""
 
     async def scenario() -> None:
-        desk = Desk()
-        order = desk.working()
+        rig = ClientRig()
+        order = rig.working()
         waiting = asyncio.ensure_future(order.until_over())
         await asyncio.sleep(0)
-        desk.desk.close()
+        rig.client.close()
         with pytest.raises(EngineStopped, match="nothing more is told of"):
             await asyncio.wait_for(waiting, 10)
         with pytest.raises(EngineStopped):
@@ -714,13 +714,13 @@ def test_who_waits_for_what_an_order_has_not_become_is_told_that_the_engine_has_
     """Its order was canceled at the engine's end, or refused: nobody will tell that it was filled."""
 
     async def scenario() -> None:
-        desk = Desk()
-        orders = [desk.working(), desk.submit(limit=-1)]
+        rig = ClientRig()
+        orders = [rig.working(), rig.submit(limit=-1)]
         waiting = [asyncio.ensure_future(order.until(lambda order: order.is_filled)) for order in orders]
         report = replace(orders[0].report, state=OrderState.CANCELED)
-        assert desk.reports.try_publish(REPORTS.pack(report))
-        desk.news()
-        desk.desk.close()
+        assert rig.reports.try_publish(REPORTS.pack(report))
+        rig.news()
+        rig.client.close()
         for order, wait in zip(orders, waiting, strict=True):
             assert not order.is_open
             with pytest.raises(EngineStopped, match="nothing more is told of"):
@@ -731,16 +731,16 @@ def test_who_waits_for_what_an_order_has_not_become_is_told_that_the_engine_has_
 
 def test_no_orders_are_taken_while_there_is_no_router() -> None:
     """Its death closes trading, once; what its successor tells opens it again."""
-    desk = Desk()
+    rig = ClientRig()
     is_open = TradingStatus("ACTIVE", is_open=True, reason="")
-    assert desk.reports.try_publish(REPORTS.pack(is_open))
-    assert desk.news() == [is_open]
+    assert rig.reports.try_publish(REPORTS.pack(is_open))
+    assert rig.news() == [is_open]
 
     closed = TradingStatus("ACTIVE", is_open=False, reason="it died")
-    desk.desk.lose_router("it died")
-    desk.desk.lose_router("it died again")
-    assert desk.news() == [closed]
-    assert desk.desk.status == closed
-    assert desk.reports.try_publish(REPORTS.pack(is_open))
-    assert desk.news() == [is_open]
-    assert desk.desk.status == is_open
+    rig.client.lose_router("it died")
+    rig.client.lose_router("it died again")
+    assert rig.news() == [closed]
+    assert rig.client.status == closed
+    assert rig.reports.try_publish(REPORTS.pack(is_open))
+    assert rig.news() == [is_open]
+    assert rig.client.status == is_open

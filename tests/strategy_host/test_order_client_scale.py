@@ -1,4 +1,4 @@
-"""A desk whose pair changes while its orders live: each command says its scale, each order is seen in its own."""
+"""The pair of an order client changes while its orders live: each command and each order states its own scale."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,8 +25,8 @@ def ring(record_bytes: int) -> bytearray:
     return memory
 
 
-class Desk:
-    """A desk on real rings; `pairs` is what its strategy was told last."""
+class ClientRig:
+    """An order client on real rings; `pairs` is what its strategy was told last."""
 
     def __init__(self) -> None:
         commands, reports = ring(COMMAND_RECORD_BYTES), ring(REPORT_RECORD_BYTES)
@@ -35,7 +35,7 @@ class Desk:
         ports = OrderPorts(
             Publisher(commands), GatedSubscriber(reports), BalanceBoardReader(balance_board()), "quoter", 1
         )
-        self.desk = OrderClient("quoter", ports, self.pairs, ManualClock(1, NOW))
+        self.client = OrderClient("quoter", ports, self.pairs, ManualClock(1, NOW))
 
     def sent(self) -> list[Command]:
         return [COMMANDS.unpack(record) for record in self._commands.poll_many(64)]
@@ -44,7 +44,7 @@ class Desk:
         """The router reports; the news of it."""
         assert self._reports.try_publish(REPORTS.pack(report))
         self._reports.flush()
-        return self.desk.next_news()
+        return self.client.next_news()
 
     def works(self, order: Order, *, lots: int, ticks: int | None, decimals: tuple[int, int], **more: Any) -> None:
         """The order is open, and stands so."""
@@ -64,13 +64,13 @@ def scale_of(asked: Any) -> tuple[int, int]:
 
 def test_every_command_says_the_precision_that_its_strategy_knew() -> None:
     """Orders, batches and amends, before a change and after it."""
-    desk = Desk()
-    order = desk.desk.submit("buy", "BTC/USD", "1", {"limit": "64000.1"})
-    desk.works(order, lots=10**8, ticks=640_001, decimals=(1, 8))
-    desk.pairs["BTC/USD"] = FINE
-    desk.desk.submit_batch([("buy", "BTC/USD", "1.000000001", {"limit": "64000.05"})] * 2)
-    assert desk.desk.amend(order, {"limit": "64000.0"})
-    one, batch, amend = desk.sent()
+    rig = ClientRig()
+    order = rig.client.submit("buy", "BTC/USD", "1", {"limit": "64000.1"})
+    rig.works(order, lots=10**8, ticks=640_001, decimals=(1, 8))
+    rig.pairs["BTC/USD"] = FINE
+    rig.client.submit_batch([("buy", "BTC/USD", "1.000000001", {"limit": "64000.05"})] * 2)
+    assert rig.client.amend(order, {"limit": "64000.0"})
+    one, batch, amend = rig.sent()
 
     assert isinstance(one, Submit)
     assert isinstance(batch, SubmitBatch)
@@ -82,12 +82,12 @@ def test_every_command_says_the_precision_that_its_strategy_knew() -> None:
 
 def test_an_order_is_seen_in_the_scale_of_its_report() -> None:
     """Its pair may have another one by now, and the report a finer one than the order was asked in."""
-    desk = Desk()
-    order = desk.desk.submit("buy", "BTC/USD", "1", {"limit": "64000.1"})
-    desk.pairs["BTC/USD"] = FINE
+    rig = ClientRig()
+    order = rig.client.submit("buy", "BTC/USD", "1", {"limit": "64000.1"})
+    rig.pairs["BTC/USD"] = FINE
     as_asked = order.qty, order.limit_price
-    desk.works(order, lots=10**9, ticks=6_400_005, decimals=(2, 9))
-    fill = desk.tell(
+    rig.works(order, lots=10**9, ticks=6_400_005, decimals=(2, 9))
+    fill = rig.tell(
         Fill(key=order.id, exec_id="T1", trade_id=7, symbol="BTC/USD", side="buy", qty=D("1E-11"), price=D("64000.05"),
              cost=D("6.4"), fees={"USD": D("0.10")}, liquidity="maker", kraken_time=WallNs(NOW), received_at=MonoNs(1))
     )  # fmt: skip
@@ -101,13 +101,13 @@ def test_an_order_is_seen_in_the_scale_of_its_report() -> None:
 
 def test_an_amend_of_a_trigger_means_what_the_order_means_by_it() -> None:
     """A distance in per cent has no tick, one in quote currency has."""
-    desk = Desk()
+    rig = ClientRig()
     options: Any = {"order_type": "trailing-stop", "trigger": "1.5", "trigger_type": "pct"}
-    by_percent = desk.desk.submit("sell", "BTC/USD", "1", options)
-    in_quote = desk.desk.submit("sell", "BTC/USD", "1", {"order_type": "trailing-stop", "trigger": "100.5"})
-    desk.works(by_percent, lots=10**8, ticks=None, decimals=(1, 8), trigger_type="pct")
-    desk.works(in_quote, lots=10**8, ticks=None, decimals=(1, 8), trigger_type="quote")
+    by_percent = rig.client.submit("sell", "BTC/USD", "1", options)
+    in_quote = rig.client.submit("sell", "BTC/USD", "1", {"order_type": "trailing-stop", "trigger": "100.5"})
+    rig.works(by_percent, lots=10**8, ticks=None, decimals=(1, 8), trigger_type="pct")
+    rig.works(in_quote, lots=10**8, ticks=None, decimals=(1, 8), trigger_type="quote")
 
-    assert desk.desk.amend(by_percent, {"trigger": "1.2345"})
-    assert not desk.desk.amend(in_quote, {"trigger": "100.55"})
+    assert rig.client.amend(by_percent, {"trigger": "1.2345"})
+    assert not rig.client.amend(in_quote, {"trigger": "100.55"})
     assert in_quote.reason.startswith("amend refused: trigger 100.55 is not a multiple of BTC/USD's tick 0.1")

@@ -15,7 +15,7 @@ from engine.strategy.order_options import make_intent, plain_limit
 from engine.strategy_host.order_client import PlainCommands, PortablePlainCommands
 from engine.units import DIGITS_MAX, MonoNs, WallNs
 from tests.examples import times
-from tests.strategy_host.rig import Desk
+from tests.strategy_host.rig import ClientRig
 
 D = Decimal
 PAIRS = [
@@ -168,11 +168,11 @@ def test_a_shape_comes_back_as_it_was(strategy: str, symbol: str, prices: int, l
 
 def test_a_full_ring_refuses_a_plain_order_with_a_sentence() -> None:
     """It is refused once, and not open."""
-    desk = Desk(slot_count=2)
-    orders = [desk.submit(D("1"), limit=D("60000.0")) for _ in range(3)]
+    rig = ClientRig(slot_count=2)
+    orders = [rig.submit(D("1"), limit=D("60000.0")) for _ in range(3)]
 
     assert [order.state.name for order in orders] == ["NEW", "NEW", "REFUSED"]
     assert "queue is full" in orders[2].reason
-    assert desk.desk.open_orders == tuple(orders[:2])
-    assert desk.desk.refused == 1
-    assert [command.key for command in desk.sent() if isinstance(command, Submit)] == [order.id for order in orders[:2]]
+    assert rig.client.open_orders == tuple(orders[:2])
+    assert rig.client.refused == 1
+    assert [command.key for command in rig.sent() if isinstance(command, Submit)] == [order.id for order in orders[:2]]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from engine import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.orders.rings.reports import REPORTS, OrderReport
 from engine.units import QtyLots, WallNs
-from tests.strategy_host.rig import Desk, fill_of
+from tests.strategy_host.rig import ClientRig, fill_of
 
 # What README and the examples call them: a strategy that is out there reads these.
 DOCUMENTED = {
@@ -35,10 +35,10 @@ def test_every_documented_name_is_there(view: type) -> None:
 
 def test_a_fill_is_told_as_the_router_wrote_it() -> None:
     """To the last digit, with the order that the strategy holds."""
-    desk = Desk()
-    order = desk.working()
-    assert desk.reports.try_publish(REPORTS.pack(fill_of(order.id)))
-    (fill,) = desk.news()
+    rig = ClientRig()
+    order = rig.working()
+    assert rig.reports.try_publish(REPORTS.pack(fill_of(order.id)))
+    (fill,) = rig.news()
 
     assert isinstance(fill, Fill)
     assert fill.order is order
@@ -71,27 +71,27 @@ def test_an_order_says_what_its_newest_report_says() -> None:
 
 def test_an_order_for_money_says_the_money_and_what_it_has_bought() -> None:
     """Its quantity is known by its fills alone: nobody divides by 0, or sees more filled than ordered, when it is."""
-    desk = Desk()
-    order = desk.submit(qty=0, cash_qty="50")
+    rig = ClientRig()
+    order = rig.submit(qty=0, cash_qty="50")
     asked = (order.cash_qty, order.qty, order.remaining_qty, repr(order).partition(" ")[2])
     report = replace(
         order.report, order_id="O1", state=OrderState.FILLED, filled_lots=QtyLots(78_720), cost=Decimal("49.99956")
     )
-    assert desk.reports.try_publish(REPORTS.pack(report))
-    assert desk.news() == [order]
+    assert rig.reports.try_publish(REPORTS.pack(report))
+    assert rig.news() == [order]
 
     assert asked == (Decimal(50), 0, 0, "buy BTC/USD for 50: NEW, 0.00000000 filled)")
     assert (order.cash_qty, order.qty) == (Decimal(50), Decimal("0.0007872"))
     assert (order.filled_qty, order.remaining_qty) == (order.qty, 0)
-    assert desk.submit(limit=60000).cash_qty is None
+    assert rig.submit(limit=60000).cash_qty is None
 
 
 def test_a_stop_says_what_triggers_it() -> None:
     """A price, or a distance of a trailing one, as it was asked for."""
-    desk = Desk()
-    stop = desk.submit(side="sell", order_type="stop-loss-limit", trigger=50000, limit="49900")
-    trailing = desk.submit(side="sell", order_type="trailing-stop", trigger="1.5", trigger_type="pct")
+    rig = ClientRig()
+    stop = rig.submit(side="sell", order_type="stop-loss-limit", trigger=50000, limit="49900")
+    trailing = rig.submit(side="sell", order_type="trailing-stop", trigger="1.5", trigger_type="pct")
 
     assert (stop.trigger, trailing.trigger) == (Decimal(50000), Decimal("1.5"))
     assert "BTC/USD when 50000 at 49900.0: NEW" in repr(stop)
-    assert desk.submit(limit=60000).trigger is None
+    assert rig.submit(limit=60000).trigger is None
