@@ -158,14 +158,14 @@ def _late_reply_dropped() -> Undo:
 def _fill_counted_twice() -> Undo:
     """A fill that is told again is counted again."""
 
-    def make(on_trade: Any) -> Any:
-        def count(self: Blotter, order: Any, exec_id: str, *rest: Any) -> Any:
-            self._exec_ids.pop(exec_id, None)
-            return on_trade(self, order, exec_id, *rest)
+    def make(filled: Any) -> Any:
+        def count(self: Blotter, order: Any, fact: Any, *rest: Any) -> Any:
+            self._exec_ids.pop(fact.exec_id, None)
+            return filled(self, order, fact, *rest)
 
         return count
 
-    return _patch(Blotter, "on_trade", make)
+    return _patch(Blotter, "_filled", make)
 
 
 def _cancel_starved() -> Undo:
