@@ -42,6 +42,7 @@ from engine.net.own_thread import on_own_thread
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
 from engine.strategy.api import Strategy
 from engine.strategy.events import ErrorReport
+from engine.strategy.loader import check_strategy
 from engine.strategy.option_rules import as_decimal
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
@@ -211,6 +212,7 @@ class Engine:
                 raise CallError(f"{strategy!r} is a strategy of another engine that runs; make one object for each")
             name = free_name(type(strategy).__name__, taken)
             taken.add(name)
+            check_strategy(strategy, name)
             named.append(NamedStrategy(name, strategy, config.symbols, config.trading.positions))
         self._strategies = list(strategies)
         _IN_USE.update((id(strategy), strategy) for strategy in strategies)

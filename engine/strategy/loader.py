@@ -44,7 +44,6 @@ def load_class(target: str) -> type[Strategy]:
 def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Strategy:
     """A strategy with its parameters set, every one of its declared type; StrategyError
     names the one that is not."""
-    _check_callbacks(cls, name)
     fields = parameters(cls)
     for key in params:
         if key not in fields:
@@ -71,11 +70,31 @@ def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Str
                 ) from error
         elif not hasattr(strategy, key):
             raise StrategyError(f"strategy {name}: {cls.__name__} needs a value for params.{key}")
+    check_strategy(strategy, name)
+    return strategy
+
+
+def check_strategy(strategy: Strategy, name: str) -> None:
+    """Raise StrategyError for a callback that would never be called, and for a `timer_s`
+    that is no time.
+    """
+    cls = type(strategy)
+    for attribute in dir(cls):
+        if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
+            near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)
+            if near:
+                raise StrategyError(
+                    f"strategy {name}: {cls.__name__}.{attribute} is never called; did you mean {near[0]}?"
+                )
+    # Which callbacks there are is asked of the class, once.
+    if own := [callback for callback in CALLBACKS if callback in getattr(strategy, "__dict__", ())]:
+        raise StrategyError(
+            f"strategy {name}: {own[0]} is set on the object, and is never called; define it in {cls.__name__}"
+        )
     try:
         timer_ns(strategy.timer_s)
     except ValueError as error:
         raise StrategyError(f"strategy {name}: {error}") from None
-    return strategy
 
 
 def parameters(cls: type[Strategy]) -> dict[str, Any]:
@@ -190,16 +209,3 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
     if inspect.isclass(value) and issubclass(value, Strategy):
         return value
     raise StrategyError(f"strategy {name}: {known[name].value} is not a class that derives from engine.Strategy")
-
-
-def _check_callbacks(cls: type[Strategy], name: str) -> None:
-    """Raise StrategyError for a method `on_…` whose name resembles a callback's: misspelt,
-    it would never be called.
-    """
-    for attribute in dir(cls):
-        if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
-            near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)
-            if near:
-                raise StrategyError(
-                    f"strategy {name}: {cls.__name__}.{attribute} is never called; did you mean {near[0]}?"
-                )

@@ -34,6 +34,7 @@ from engine import (
 )
 from engine.attach.attachment import Attachment
 from engine.attach.engine import AttachedEngine
+from engine.errors import StrategyError
 from engine.net.control_socket import ask
 from engine.supervisor.run_directory import RunDirectory
 from tests.waiting import until
@@ -436,6 +437,9 @@ def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing(tmp_path: Pat
             engine.on("trading", print)
         async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM, strategies=[beside]):
             pass  # the engine that had it has ended
+        deaf = type("Deaf", (Strategy,), {"on_boook": lambda self, book: None})()
+        with pytest.raises(StrategyError, match=r"Deaf.on_boook is never called; did you mean on_book\?"):
+            await Engine.open(venue="local", symbols=SYMBOLS[:1], strategies=[deaf])
         twice = Strategy()
         with pytest.raises(CallError, match=r"strategies has .* twice; make one object for each"):
             await Engine.open(venue="local", symbols=SYMBOLS[:1], strategies=[twice, twice])

@@ -433,6 +433,19 @@ def test_a_misspelt_callback_is_refused(name, meant):
     assert str(refused.value) == f"strategy deaf: Deaf.{name} is never called; did you mean {meant}?"
 
 
+def test_a_callback_that_is_set_on_the_object_is_refused():
+    """Which callbacks there are is asked of the class: it would be silence for ever, too."""
+
+    def construct(self):
+        self.on_book = lambda book: None
+
+    cls = type("Deaf", (Strategy,), {"__init__": construct})
+    with pytest.raises(StrategyError) as refused:
+        make_strategy(cls, {}, "deaf")
+
+    assert str(refused.value) == ("strategy deaf: on_book is set on the object, and is never called; define it in Deaf")
+
+
 def test_a_method_of_ones_own_may_begin_like_a_callback():
     """`on_signal` is nobody's misspelling."""
     cls = type("Own", (Strategy,), {"on_signal": lambda self: None})
