@@ -27,10 +27,10 @@ class Order(OrderView, eq=False):
     The engine keeps it up to date; strategies and programs only read it. Two orders never
     compare equal.
 
-    It can be awaited on the thread that sent it: in a program, or in a task that a
-    strategy's callback has started. An `async` callback must not await an order of its own
-    strategy: while the callback runs the strategy receives no events, so the wait cannot
-    end.
+    `until`, `until_acknowledged` and `until_over` wait for it, on the thread that sent it:
+    in a program, or in a task that a strategy's callback has started. An `async` callback
+    must not await an order of its own strategy: while the callback runs the strategy
+    receives no events, so the wait cannot end.
     """
 
     _waiting: list[Any] | None = None

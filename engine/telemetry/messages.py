@@ -595,7 +595,8 @@ MESSAGES: Final = (
         "callback does not return",
         "A callback has been running for half a second or more; `line` is where it is.",
         "After `engine.hang_s_max` its orders are ended.",
-        "See that line: often a request without a time limit.",
+        "See that line: often a request without a time limit, or an `async` callback that waits for an order of its "
+        "own strategy, which is told nothing before it returns; wait in a task that it starts.",
     ),
     M("callback returned", "A callback that did not return has, after `took_s`.", "Its strategy trades again."),
     M(
