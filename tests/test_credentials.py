@@ -92,7 +92,9 @@ def test_a_link_a_folder_and_a_pipe_are_refused(tmp_path) -> None:
     assert "is a symbolic link" in sentence(load_credentials, file=link)
     assert "is not a file" in sentence(load_credentials, file=tmp_path)
     assert "is not a file" in sentence(load_credentials, file=pipe)
-    assert "no such file" in sentence(load_credentials, file=tmp_path / "nothing")
+    assert "no such file or directory; name a file that holds api_key and api_secret" in sentence(
+        load_credentials, file=tmp_path / "nothing"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")

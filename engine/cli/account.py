@@ -79,11 +79,18 @@ def fills(
             )
             for row in rows
         ],
-        "no fills yet" if since is None else "no fills in that time",
+        _no_fills(since, strategy, symbol),
     )
     if len(found) > limit:
         click.echo(rest_text(path, limit, ROWS_SHOWN_MAX))
     tell_missing(unread)
+
+
+def _no_fills(since: str | None, strategy: str | None, symbol: str | None) -> str:
+    """What a table without rows says: a filter may be what leaves none."""
+    by = "" if strategy is None else f" of a strategy named {strategy}"
+    pair = "" if symbol is None else f" in {symbol}"
+    return f"no fills{by}{pair} {'yet' if since is None else 'in that time'}"
 
 
 def _one_pair(text: str) -> str:
@@ -114,7 +121,9 @@ def positions(name: str, as_json: bool, state_dir: Path | None, cost: str | None
     if cost is None and strategy:
         raise click.UsageError("--strategy belongs to --cost; without it all positions are shown")
     if cost is not None:
-        symbol, _, price = cost.partition("=")
+        symbol, equals, price = cost.partition("=")
+        if not equals:
+            raise click.UsageError(f"--cost {cost} must be a pair and its price, such as BTC/USD=52000.5")
         rows = ask_router(name, {"command": "cost", "symbol": symbol, "price": price, "strategy": strategy})[
             "positions"
         ]

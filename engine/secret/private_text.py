@@ -61,7 +61,8 @@ def _private_file(path: Path, *, forbidden: int, holds: str, any_owner: bool) ->
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConfigError(f"{path} is a symbolic link; name the file that holds {holds} itself") from None
-        raise ConfigError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{path} cannot be read: {reason}; name a file that holds {holds}") from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):

@@ -45,6 +45,7 @@ def test_what_was_traded_and_is_held_is_told_while_the_engine_runs_and_after_it(
         assert answer(commands, "positions") == {"positions": []}
         assert "nothing was traded yet" in commands.call("positions").stdout
         assert "no fills yet" in commands.call("fills").stdout
+        assert "no fills of a strategy named nix yet" in commands.call("fills", "--strategy", "nix").stdout
         for name, side, qty in (("a", "buy", "0.003"), ("b", "buy", "0.002"), ("c", "sell", "0.001")):
             engine.wish("order", name=name, side=side, order_type="market", qty=qty)
             engine.wait_for_state(name, "FILLED")
@@ -112,7 +113,7 @@ def test_a_position_begins_with_what_the_account_holds_and_a_router_that_dies_ch
         engine.start()
         assert btc()[0] == btc()[1]
         wrong = engine.engines.call("positions", "--cost", "BTC/USD")
-        assert (wrong.returncode, "the price must be a number above 0" in wrong.stderr) == (2, True)
+        assert (wrong.returncode, "--cost BTC/USD must be a pair and its price" in wrong.stderr) == (2, True)
         (row,) = answer(engine.engines, "positions", "--cost", "BTC/USD=50000")["positions"]
         assert (row["avg_price"], row["unknown_cost_qty"]) == ("50000", "0")
         engine.stop()
