@@ -8,8 +8,10 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from engine.order_router.core.waiting_amends import WaitingAmends
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import Amend, Cancel, Submit
 from engine.orders.risk import RiskLimits
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots
@@ -85,6 +87,27 @@ def test_what_the_newer_one_leaves_the_older_one_says():
 
     assert (quote.made.price, quote.made.qty, quote.made.amends) == (Decimal(93), Decimal(2), 2)
     quote.world.agree()
+
+
+POST_ONLY = replace(change(price=930), post_only=True)
+
+
+@pytest.mark.parametrize(
+    ("newer", "merged"),
+    [
+        (change(qty=2), replace(change(930, 2), post_only=True)),
+        (change(price=920), change(920)),
+        (replace(change(price=920), post_only=True), replace(change(920), post_only=True)),
+    ],
+    ids=["a quantity", "another price", "another post-only price"],
+)
+def test_a_price_is_post_only_if_it_was_asked_for_so(newer, merged):
+    """Without that Kraken lets an amended price take: a quantity behind it says nothing of the price."""
+    waiting = WaitingAmends(WAIT_NS_MAX)
+    why = Refusal(ErrorKind.BUSY, "an amend is under way")
+    waiting.put(Amend(KEY, POST_ONLY, MonoNs(0), MonoNs(0)), why, MonoNs(0))
+
+    assert waiting.on_top(Amend(KEY, newer, MonoNs(1), MonoNs(0))).amendment == merged
 
 
 def test_one_that_changes_nothing_is_not_sent():

@@ -75,4 +75,7 @@ def _on_top(newer: Amendment, older: Amendment) -> Amendment:
         for name in ("qty", "limit_price", "limit_offset", "trigger_price", "display_qty")
         if getattr(newer, name) is None
     }
+    # It is said of the price that it comes with.
+    if newer.limit_price is None and newer.limit_offset is None:
+        fields["post_only"] = newer.post_only or older.post_only
     return replace(newer, **fields)
