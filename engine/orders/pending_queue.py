@@ -32,9 +32,6 @@ class PendingQueue(Generic[T]):
         # The keys of all entries.
         self._keys: set[str] = set()
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
     @property
     def is_full(self) -> bool:
         """True if `put` would refuse."""

@@ -130,6 +130,25 @@ def test_a_death_between_any_two_steps_forgets_no_order_that_waits(canceled: str
     assert died == steps - 1
 
 
+def test_a_batch_that_waits_is_not_refused_when_its_command_is_read_again() -> None:
+    """The router died before the ring had its word that it was taken: all of the batch waits, not its first alone."""
+    rig = RouterRig(settings=QUEUES)
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    rig.core.rates.of("BTC/USD").exceeded(rig.clock.mono_ns())
+    batch = SubmitBatch(STRATEGY, [(key, limit()) for key in BATCH], rig.clock.mono_ns(), MonoNs(0))
+    rig.command(batch)
+
+    rig.begin_anew()
+    rig.core.begin()
+    rig.core.rates.of("BTC/USD").exceeded(rig.clock.mono_ns())
+    rig.command(batch)
+    assert [report for report in rig.told() if isinstance(report, OrderReport)] == []
+    assert all(rig.core.blotter.is_queued(key) for key in BATCH)
+    assert rig.core.new_orders.counts["commands_repeated"] == 1
+
+
 def test_an_order_that_expires_while_it_waits_is_refused_and_not_sent() -> None:
     """Kraken would refuse it, and count it."""
     world = crowded()

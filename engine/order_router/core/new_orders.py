@@ -145,7 +145,8 @@ class NewOrders:
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
         """Take new orders, one or a batch: all are sent, or queued, or refused."""
         now = self._now.mono
-        unknown = tuple(order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self.queue)
+        blotter = self._blotter
+        unknown = tuple(it for it in orders if blotter.get(it[0]) is None and not blotter.is_queued(it[0]))
         if len(unknown) < len(orders):
             if self._has_others_id(strategy, orders):
                 self._refuse(strategy, orders, ID_TAKEN)
