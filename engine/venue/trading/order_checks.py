@@ -47,7 +47,9 @@ DEADLINE_NS_MAX: Final = 60 * NS_PER_S
 DEADLINE_NS_MIN_WS: Final = 500 * NS_PER_MS
 DEADLINE_NS_MIN_REST: Final = 2 * NS_PER_S
 TRANSIT_NS: Final = 100 * NS_PER_MS  # allowed for the transit of a request: its deadline was set before it was sent
-DIGITS_MAX: Final = 25
+# Before the point of any number: more than an account can hold, and few enough that costs
+# stay exact.
+DIGITS_MAX: Final = 20
 
 # Client order ids: a UUID with dashes, its 32 digits alone, or up to 18 printable
 # characters.
@@ -88,7 +90,7 @@ def check_client_id(cl_ord_id: str | None) -> None:
 
 def price_ticks(price: Decimal, pair: PairSpec) -> PriceTicks:
     """Convert a client's price to ticks."""
-    if not price > 0:
+    if not price > 0 or price.adjusted() > DIGITS_MAX:
         raise VenueReject(BAD_PRICE)
     try:
         return PriceTicks(decimal_units(price, pair.price_decimals))
@@ -97,7 +99,11 @@ def price_ticks(price: Decimal, pair: PairSpec) -> PriceTicks:
 
 
 def check_distance(distance: Decimal | None, price_type: PriceType, pair: PairSpec) -> None:
-    """Check a distance from a price: on the tick in quote currency, anything in per cent."""
+    """Check a distance from a price: on the tick in quote currency, anything in per cent
+    that is no absurd number.
+    """
+    if distance is not None and abs(distance.adjusted()) > DIGITS_MAX:
+        raise VenueReject(BAD_PRICE)
     if distance is not None and price_type == "quote":
         try:
             decimal_units(distance, pair.price_decimals)

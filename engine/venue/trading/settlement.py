@@ -11,7 +11,7 @@ much.
 
 from base64 import b32encode
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 from functools import lru_cache
 from random import Random
 from typing import Final
@@ -50,6 +50,9 @@ _FUNDS: Final = {
 _FUNDS_ELSE_USD: Final = 200_000  # worth of any other asset
 _MODEST_USD: Final = 10_000
 _FUNDS_ELSE: Final = 10_000  # of one whose value is not known
+# More digits than the costliest order that passes the checks: what nobody can pay is an
+# amount too.
+_WIDE: Final = Context(prec=100)
 
 
 def default_funds(pairs: Iterable[PairSpec], markets: Mapping[str, PairMarket]) -> dict[str, Decimal]:
@@ -103,7 +106,7 @@ def _unit(asset: str) -> Decimal:
 
 def at_precision(asset: str, amount: Decimal) -> Decimal:
     """An amount at its asset's precision, a half to the even neighbour."""
-    return amount.quantize(_unit(asset), ROUND_HALF_EVEN)
+    return amount.quantize(_unit(asset), ROUND_HALF_EVEN, _WIDE)
 
 
 def pays_in_base(spec: OrderSpec) -> bool:
@@ -146,7 +149,7 @@ def buying_reserve(pair: PairSpec, price: PriceTicks, lots: int, taker_ppm: int)
 def spending(pair: PairSpec, cost: int, taker_ppm: int) -> Decimal:
     """A cost with its fee, rounded up to the quote's precision."""
     units = cost + fee_units(cost, taker_ppm)
-    return units_decimal(units, pair.cost_decimals).quantize(_unit(pair.quote), ROUND_UP)
+    return units_decimal(units, pair.cost_decimals).quantize(_unit(pair.quote), ROUND_UP, _WIDE)
 
 
 def selling_reserve(pair: PairSpec, lots: int, spec: OrderSpec, taker_ppm: int) -> Decimal:
@@ -156,7 +159,7 @@ def selling_reserve(pair: PairSpec, lots: int, spec: OrderSpec, taker_ppm: int) 
     qty = units_decimal(lots, pair.qty_decimals)
     if pays_in_base(spec):
         qty += (qty * taker_ppm).scaleb(-6)
-    return qty.quantize(_unit(pair.base), ROUND_UP)
+    return qty.quantize(_unit(pair.base), ROUND_UP, _WIDE)
 
 
 def settle(

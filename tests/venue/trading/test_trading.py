@@ -14,7 +14,7 @@ from engine.units import NS_PER_S, WallNs
 from engine.venue.market.matching import BUY, SELL
 from engine.venue.setup.rate_counter import TIERS, RateCounter, cost
 from engine.venue.trading.client_order import AmendSpec, Conditional, Triggers
-from engine.venue.trading.order_checks import OFF_TICK
+from engine.venue.trading.order_checks import BAD_PRICE, OFF_TICK
 from engine.venue.wire.stream import StreamKey
 from engine.venue.wire.wire import payload_start
 from tests.examples import times
@@ -406,6 +406,12 @@ def test_an_edit_replaces_the_order():
         ({"qty": "100"}, "EOrder:Insufficient funds"),
         ({"side": "sell", "qty": "11"}, "EOrder:Insufficient funds"),
         ({"order_type": "market", "qty": "20"}, "EOrder:Insufficient funds"),
+        ({"qty": "1e20"}, "EOrder:Insufficient funds"),
+        ({"qty": "1e20", "limit_price": "1e20"}, "EOrder:Insufficient funds"),
+        ({"qty": "1e20", "side": "sell"}, "EOrder:Insufficient funds"),
+        ({"qty": "1e20", "side": "sell", "fee_preference": "base"}, "EOrder:Insufficient funds"),
+        ({"qty": "1e21"}, "EGeneral:Invalid arguments:volume"),
+        ({"limit_price": "1e21"}, "EOrder:Invalid price"),
         ({"symbol": "XBT/USD"}, "Currency pair not supported XBT/USD"),
         ({"cl_ord_id": "meme-20240509-00010"}, "EGeneral:Invalid arguments:cl_ord_id"),
         ({"cl_ord_id": "a", "order_userref": 1}, "EGeneral:Invalid arguments:cl_ord_id"),
@@ -803,6 +809,14 @@ def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional
             OFF_TICK,
         ),
         ("market", "buy", {"qty": None, "cash_order_qty": "10.123456"}, "EGeneral:Invalid arguments:volume"),
+        ("trailing-stop", "buy", {"triggers": Triggers(Decimal("1e999999999"), "pct")}, BAD_PRICE),
+        ("stop-loss", "buy", {"triggers": Triggers(Decimal("1e999"), "pct")}, BAD_PRICE),
+        (
+            "trailing-stop-limit",
+            "sell",
+            {"triggers": Triggers(Decimal(1), "pct"), "limit_price": "1e999999999", "limit_price_type": "pct"},
+            BAD_PRICE,
+        ),
     ],
 )
 def test_every_amount_is_on_its_tick(order_type: str, side: str, options: dict[str, Any], error: str):
