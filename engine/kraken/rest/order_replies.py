@@ -103,7 +103,7 @@ class _Order(Struct):
     opentm: Raw = _NOTHING
     reason: Raw = _NOTHING
     oflags: str | None = ""
-    timeinforce: str | None = None
+    time_in_force: Raw = _NOTHING
     trades: Raw = _NOTHING
 
 
@@ -234,7 +234,7 @@ def _report(order_id: str, order: _Order, pairs: RestPairs) -> ExecutionFact:
         order_qty=told.qty,
         limit_price=told.limit_price,
         cum_qty=told.filled_qty,
-        time_in_force=order.timeinforce,
+        time_in_force=_words(order.time_in_force) or None,
         post_only="post" in flags,
         fee_preference="base" if "fcib" in flags else None,
         trigger_price=told.trigger_price,

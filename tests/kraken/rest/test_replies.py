@@ -75,6 +75,17 @@ def test_an_open_order_of_2026():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("told", "meant"), [("gtc", "gtc"), ("gtd", "gtd"), ("None", None), (7, "7")])
+def test_an_open_order_tells_how_long_it_lives(told, meant):
+    """In the field that the wire has, `time_in_force`, which a request calls `timeinforce`."""
+    text = body("OpenOrders_2026").replace(
+        b'"time_in_force": "gtc"', b'"time_in_force": %b' % json.dumps(told).encode()
+    )
+    (report,) = order_replies.read_open_order_reports(200, text, PAIRS)
+
+    assert report.time_in_force == meant
+
+
 def test_a_relative_price_is_no_limit():
     (order,) = read("read_query_orders", "QueryOrders_trailing_stop_2025", PAIRS)
 
