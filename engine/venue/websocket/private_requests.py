@@ -10,6 +10,7 @@ string in place of a number is refused, an integer is a number.
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import isinf
 from typing import Any, Final
 
 import msgspec
@@ -77,7 +78,16 @@ class _Refused(Exception):
     """Kraken's error for a field."""
 
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+def _exact(text: str) -> Decimal:
+    """A number with every digit of its text; ArithmeticError for one that no float holds,
+    as a parser that reads floats would refuse it.
+    """
+    if isinf(float(text)):
+        raise ArithmeticError("a number out of range")
+    return Decimal(text)
+
+
+_decode = msgspec.json.Decoder(float_hook=_exact).decode
 
 
 # --- one value -------------------------------------------------------------------------------------------------------

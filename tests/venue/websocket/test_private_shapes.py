@@ -218,6 +218,8 @@ def test_front_end_refusals_are_genuine_letter_by_letter(private):
         ('"order_type":"limit","side":"buy","symbol":"BTC/USD","order_qty":1', "Limit_price(s) not found"),
         ('"order_type":"stop-loss","side":"buy","symbol":"BTC/USD","order_qty":1', "Triggers(s) not found"),
         ('"deadline":"tomorrow"', "EGeneral:Invalid arguments:deadline"),
+        ('"order_qty":1e999999999', "Malformed request"),
+        ('"order_qty":-1e999', "Malformed request"),
     ],
 )
 def test_wrong_types_and_missing_keys_are_named(params, error):
