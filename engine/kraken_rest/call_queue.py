@@ -32,14 +32,18 @@ DEADLINE_S: Final = 10.0  # from a call's turn in the counter to the last byte o
 DATE_MARGIN_NS: Final = NS_PER_S  # an answer is dated by Kraken's front end, whose clock may be a little ahead
 TRIES_MAX: Final = 2  # of a call that changes nothing, when its nonce was refused
 
-NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
-NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
+NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent", is_krakens=False)
+NO_ANSWER: Final = Meaning(
+    Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it", is_krakens=False
+)
 NONCES_REFUSED_MAX: Final = 3  # in a row, before nonces leap
 # Refusals that come before a look at the nonce, or without one.
 SAY_NOTHING_OF_NONCES: Final = frozenset((
     ErrorKind.AUTH, ErrorKind.LOCKOUT, ErrorKind.CALL_LIMIT, ErrorKind.SERVICE, ErrorKind.TRANSPORT, ErrorKind.UNKNOWN,
 ))  # fmt: skip
-LOCKED_OUT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is sent until the lockout is over")
+LOCKED_OUT: Final = Meaning(
+    Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is sent until the lockout is over", is_krakens=False
+)
 
 log = structlog.get_logger("rest")
 

@@ -76,3 +76,25 @@ def test_the_same_by_rest() -> None:
     rig.answer(call, {"txid": [], "descr": {"order": "buy 1 BTCUSD"}})
 
     assert rig.core.blotter.get(KEY).state is OrderState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("is_in_doubt", "state", "reason"),
+    [
+        (False, OrderState.REJECTED, "connection refused; nothing was sent"),
+        (True, OrderState.UNKNOWN, "connection refused; no answer came, so it is looked up what became of it"),
+    ],
+)
+def test_what_kraken_did_not_say_is_not_told_as_its_word(is_in_doubt: bool, state: OrderState, reason: str) -> None:
+    """A call that did not arrive, or that was not answered, has a text of our own."""
+    rig = RouterRig()
+    rig.core.begin()
+    rig.snapshot()
+    rig.know_pairs()
+    rig.command(Submit(STRATEGY, KEY, limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+    while (call := rig.take_call()).request.name != "AddOrder":
+        rig.calls.failed(call, "not now", is_in_doubt=False)
+    rig.calls.failed(call, "connection refused", is_in_doubt=is_in_doubt)
+    order = rig.core.blotter.get(KEY)
+
+    assert (order.state, order.reason) == (state, reason)

@@ -29,10 +29,12 @@ class Meaning(Struct, frozen=True):
     kind: ErrorKind
     advice: str
     """What to change, or what happens now: a sentence in lower case without a full stop."""
+    is_krakens: bool = True
+    """False if the text is not Kraken's: it did not answer, or not so that it can be read."""
 
     def sentence(self, error: str) -> str:
-        """Kraken's text with the advice."""
-        return f"Kraken says {error!r}: {self.advice}"
+        """The text, as Kraken's if it is, with the advice."""
+        return f"Kraken says {error!r}: {self.advice}" if self.is_krakens else f"{error}; {self.advice}"
 
     def refusal(self, error: str) -> Refusal:
         """The same, with its kind."""
@@ -234,8 +236,12 @@ _CATEGORIES: dict[str, Meaning] = {
 UNKNOWN_TEXT = Meaning(
     _DOUBT, _K.UNKNOWN, "the engine does not know this error, so it is looked up what became of the order"
 )
-UNREADABLE = Meaning(_DOUBT, _K.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order")
-NO_ANSWER = Meaning(_DOUBT, _K.TRANSPORT, "no answer came, so it is looked up what became of the order")
+UNREADABLE = Meaning(
+    _DOUBT, _K.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order", is_krakens=False
+)
+NO_ANSWER = Meaning(
+    _DOUBT, _K.TRANSPORT, "no answer came, so it is looked up what became of the order", is_krakens=False
+)
 
 _LONGEST_FIRST = sorted(CATALOG, key=len, reverse=True)
 _BLANKS = re.compile(r":\s+")

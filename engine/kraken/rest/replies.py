@@ -54,11 +54,13 @@ class RestRefusal(Struct, frozen=True):
 
 
 _NEVER_ARRIVED = Meaning(
-    Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "the call did not reach Kraken's application; check the REST address"
-)
+    Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "the call did not reach Kraken's application; check the REST address",
+    is_krakens=False,
+)  # fmt: skip
 _IN_DOUBT = Meaning(
-    Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer of Kraken's application came, so it is looked up what became of it"
-)
+    Outcome.UNKNOWN, ErrorKind.TRANSPORT,
+    "no answer of Kraken's application came, so it is looked up what became of it", is_krakens=False,
+)  # fmt: skip
 # Of the 4xx, these two may stand for a call that was passed on.
 _TIMEOUTS = (408, 499)
 
