@@ -114,20 +114,25 @@ def test_whatever_kraken_answers_by_rest_closes_its_breaker(probe):
     assert ask(world, "quoter000000000004").state is OrderState.WORKING
 
 
+def rejection(world, *, dies):
+    """The error of the order, which is rejected; after a death of the router, with `dies`."""
+    if dies:
+        world.rig.begin_anew()
+        world.rig.core.begin()
+        world.run(NS_PER_S)
+    order = world.strategy.order(KEY)
+    assert order.state is OrderState.REJECTED
+    return order.error.kind, order.error.is_final
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_krakens_word_has_its_kind_after_a_death_too(dies):
     """A rejection is in the journal with it."""
     world = world_with()
     world.exchange.refuses = "EOrder:Insufficient funds"
     ask(world)
-    if dies:
-        world.rig.begin_anew()
-        world.rig.core.begin()
-        world.run(NS_PER_S)
-    order = world.strategy.order(KEY)
 
-    assert order.state is OrderState.REJECTED
-    assert (order.error.kind, order.error.is_final) == (ErrorKind.FUNDS, True)
+    assert rejection(world, dies=dies) == (ErrorKind.FUNDS, True)
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -137,14 +142,8 @@ def test_an_order_that_never_reached_kraken_has_a_kind_too(dies):
     world.way = Way(["add_order"], there_ns=None)
     ask(world)
     world.run(120 * NS_PER_S)
-    if dies:
-        world.rig.begin_anew()
-        world.rig.core.begin()
-        world.run(NS_PER_S)
-    order = world.strategy.order(KEY)
 
-    assert order.state is OrderState.REJECTED
-    assert (order.error.kind, order.error.is_final) == (ErrorKind.TRANSPORT, False)
+    assert rejection(world, dies=dies) == (ErrorKind.TRANSPORT, False)
 
 
 def test_an_order_that_kraken_took_has_none():

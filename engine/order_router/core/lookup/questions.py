@@ -553,9 +553,9 @@ class OrderQuestions:
             self._last_look = None
 
     def _is_whole_since_sent(self, key: str) -> bool:
-        """True if the executions have had no gap since before the order was sent. If they
-        broke while REST was asked, their last message may have been delayed in transit, and
-        the row of the order lost behind it.
+        """True if the executions have had no gap since before the order was sent. A pong is
+        answered by Kraken's front end alone, so a row of its engine may come later; if they
+        broke while REST was asked, that row would be lost.
         """
         since, sent_at = self._told.unbroken_since, self._told.sent_at(key)
         return since is not None and sent_at is not None and since < sent_at
