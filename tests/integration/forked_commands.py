@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from engine.readable import is_readable
 from tests.waiting import PATIENCE_S
 
@@ -32,6 +34,8 @@ class ForkedProcess:
         self.stdout = stdout
         self.returncode: int | None = None
         self._end = end  # readable when it has ended
+        # Its children when it was killed; they may outlive it.
+        self.left_behind: list[psutil.Process] = []
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
@@ -48,7 +52,9 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
         if self.poll() is None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if number == signal.SIGKILL:
+                    self.left_behind = psutil.Process(self.pid).children(recursive=True)
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:

@@ -147,13 +147,20 @@ class Engines:
         return process, json.loads(process.stdout.readline())["public"]
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs, and what a killed engine has left behind: its order router
+        outlives it, and would write its history into a folder that is gone.
+        """
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        left = [child for each in self._processes if isinstance(each, ForkedProcess) for child in each.left_behind]
+        for child in left:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(left)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 

@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -257,7 +256,7 @@ def test_an_engine_that_stops_is_waited_for_and_attached_to_again(engines: Engin
             assert app.shown.condition == ""
             assert app.shown.picture.summary["pid"] == second.process.pid
             # Killed at once, with everything that it has started.
-            psutil.Process(second.process.pid).send_signal(signal.SIGKILL)
+            second.process.kill()
             await shows(pilot, lambda: "has stopped" in app.shown.condition)
 
     run(test)
